@@ -1,0 +1,388 @@
+"""Settings: plain dataclasses, made by `make` and never changed afterwards.
+
+A preset sets sizes (smoke: seconds, quick: minutes on two cores, paper: the
+paper's Table 1 and section 5). A recipe sets the method: `paper_letter` is the
+paper where it speaks, `recommended` what simulations with known outcomes chose,
+`fast` a cheaper form of the latter. Every option that the paper leaves open has
+a line in BUILD_NOTES.md.
+"""
+
+import copy
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+PRESETS = ("smoke", "quick", "paper")
+RECIPES = ("recommended", "paper_letter", "fast")
+CHECKPOINT_RULES = ("ema_last", "valid_mse", "valid_eom")
+
+
+@dataclass
+class SimulatorConfig:
+  """A simulated world (data/simulator.py).
+
+  Attributes:
+    kind: "S1" five discounts, "S2" eight money-off arms, "S3" re-activation.
+    n_obs: logged rows.
+    n_rct: randomised training rows.
+    n_valid: randomised validation rows.
+    n_test: randomised test rows, with known outcomes.
+    features: d.
+    confounding: "segment" or "signed".
+    gamma: strength of the hidden confounding of the logging policy.
+    kappa: effect of the hidden confounder on the outcomes.
+    overlap: share of uniform arms mixed into the logging policy.
+  """
+
+  kind: str = "S1"
+  n_obs: int = 100_000
+  n_rct: int = 10_000
+  n_valid: int = 5_000
+  n_test: int = 10_000
+  features: int = 24
+  confounding: str = "segment"
+  gamma: float = 3.0
+  kappa: float = 1.0
+  overlap: float = 0.05
+
+
+@dataclass
+class NetworkConfig:
+  """The multi-head MLP that every method shares (paper, section 5.1).
+
+  Attributes:
+    hidden: units per hidden layer (the paper: 64-32-32 or 128-64-32).
+    activation: "elu" or "relu".
+    last_scale: factor on the initial weights of the last layer.
+  """
+
+  hidden: tuple[int, ...] = (64, 32, 32)
+  activation: str = "elu"
+  last_scale: float = 0.3
+
+
+@dataclass
+class SourceConfig:
+  """How rows of one source are read and learnt from.
+
+  Attributes:
+    batch: rows a step.
+    epochs: passes over the source.
+    learning_rate: of Adam(W).
+    weight_decay: decoupled decay; 0 is plain Adam.
+    schedule: "constant" or "cosine" (to 0 over the stage).
+  """
+
+  batch: int = 1000
+  epochs: int = 12
+  learning_rate: float = 1e-3
+  weight_decay: float = 1e-3
+  schedule: str = "constant"
+
+
+@dataclass
+class DecisionConfig:
+  """The decision loss on RCT rows (method.md 3; BUILD_NOTES.md).
+
+  Attributes:
+    price_gradient: "frozen" (the paper: revenue alone), "dual" (r - lambda c)
+      or "total" (r - mu c, the gradient of the budgeted objective).
+    rows: RCT rows of one decision loss; 0 means all rows up to 10,000.
+    price_clip: lambda* stays within [1/clip, clip] x the reference price;
+      0 means no clip.
+    price_halvings: halvings of the price bracket inside training.
+    temperature: ("gap", x): x times the median gap of best to second score,
+      frozen at the warm start; ("spread", x): x times the root mean row
+      variance of the scores, adaptive; ("absolute", x): money.
+    mu_decay: decay of the moving average of mu.
+  """
+
+  price_gradient: str = "total"
+  rows: int = 0
+  price_clip: float = 4.0
+  price_halvings: int = 25
+  temperature: tuple[str, float] = ("spread", 2.0)
+  mu_decay: float = 0.9
+
+
+@dataclass
+class BilevelConfig:
+  """The two levels (Algorithm 1; method.md 4 and 6).
+
+  Attributes:
+    labels: "frozen_copy", "stop_gradient" or "full": how the target's own part
+      of a pseudo-label is differentiated.
+    counterfactual_weight: weight of a counterfactual cell against a factual
+      one (the paper: 1).
+    solver: hypergradient; see bilevel/hypergradient.py.
+    damping: added to the curvature, in units of L_PL.
+    n_cg: iterations of the linear solver.
+    curvature_rows: OBS rows of the curvature; 0 means the whole batch.
+    assumed_steps: SGD steps from the copied theta to theta*.
+    assumed_learning_rate: of these steps; None means the target's.
+    upper_every: batches between two bridge updates.
+    teacher: "rct" (the paper) or "finetuned" (OBS, then RCT).
+    bridge_hidden: hidden layers of the bridge; () means the target's.
+    bridge_learning_rate: of its Adam.
+    bridge_eps: Adam's eps; tiny, since hypergradients are small.
+    bridge_last_scale: factor on the initial weights of its last layer.
+    gate_start: initial logit of the gates.
+    warm_epochs: epochs of lower-level training before the first bridge update.
+    warm_share: at most this share of the OBS epochs is warm start.
+    max_residual: a solve with a larger relative residual is skipped.
+  """
+
+  labels: str = "full"
+  counterfactual_weight: float = 1.0
+  solver: str = "cg_gauss_newton"
+  damping: float = 0.01
+  n_cg: int = 10
+  curvature_rows: int = 0
+  assumed_steps: int = 5
+  assumed_learning_rate: float | None = 0.05
+  upper_every: int = 5
+  teacher: str = "finetuned"
+  bridge_hidden: tuple[int, ...] = ()
+  bridge_learning_rate: float = 5e-4
+  bridge_eps: float = 1e-12
+  bridge_last_scale: float = 0.3
+  gate_start: float = 0.0
+  warm_epochs: int = 20
+  warm_share: float = 1 / 3
+  max_residual: float = 1.0
+
+
+@dataclass
+class AverageConfig:
+  """AVG: the weight of the RCT model among w in {0, 1/(points-1), .., 1}."""
+
+  points: int = 21
+  replicates: int = 200
+
+
+@dataclass
+class TrainingConfig:
+  """What is the same for every method of a run.
+
+  Attributes:
+    checkpoint: "ema_last", "valid_mse" or "valid_eom".
+    ema: decay a batch of the moving average of the target.
+    max_skipped: non-finite steps in a row that end the run.
+    scan_blocks: blocks in one jitted scan; 0 means a whole epoch. A checkpoint
+      may follow each scan.
+  """
+
+  checkpoint: str = "ema_last"
+  ema: float = 0.99
+  max_skipped: int = 100
+  scan_blocks: int = 0
+
+
+@dataclass
+class Config:
+  """All settings of a run; `make` builds it."""
+
+  preset: str = "quick"
+  recipe: str = "recommended"
+  budget: float | None = None
+  simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+  network: NetworkConfig = field(default_factory=NetworkConfig)
+  obs: SourceConfig = field(default_factory=SourceConfig)
+  rct: SourceConfig = field(
+    default_factory=lambda: SourceConfig(batch=250, epochs=25)
+  )
+  finetune: SourceConfig = field(
+    default_factory=lambda: SourceConfig(
+      batch=250, epochs=25, learning_rate=3e-4
+    )
+  )
+  decision: DecisionConfig = field(default_factory=DecisionConfig)
+  bilevel: BilevelConfig = field(default_factory=BilevelConfig)
+  average: AverageConfig = field(default_factory=AverageConfig)
+  training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+# Sizes of the paper's Table 1 (Marketing II for S1 and S3, I for S2).
+_PAPER_WORLD = {
+  "S1": (33_815_274, 2_017_450, 504_362, 2_521_813, 192),
+  "S2": (22_201_405, 2_220_781, 555_014, 2_775_976, 180),
+}
+_QUICK_WORLD = {
+  "S1": (100_000, 10_000, 5_000, 10_000, 24),
+  "S2": (60_000, 6_000, 3_000, 10_000, 24),
+}
+_SMOKE_WORLD = (4_000, 1_000, 500, 1_000, 12)
+_WORLD_FIELDS = ("n_obs", "n_rct", "n_valid", "n_test", "features")
+
+
+def _preset_values(preset: str, kind: str) -> dict[str, Any]:
+  sizes = {"smoke": {}, "quick": _QUICK_WORLD, "paper": _PAPER_WORLD}[preset]
+  family = "S2" if kind == "S2" else "S1"
+  world = sizes.get(family, _SMOKE_WORLD)
+  values = {
+    f"simulator.{name}": value
+    for name, value in zip(_WORLD_FIELDS, world, strict=True)
+  }
+  if preset == "smoke":
+    values |= {
+      "obs.batch": 200,
+      "obs.epochs": 3,
+      "rct.batch": 100,
+      "rct.epochs": 3,
+      "finetune.batch": 100,
+      "finetune.epochs": 2,
+      "network.hidden": (16, 16),
+    }
+  elif preset == "paper":
+    epochs = 500
+    values |= {"network.hidden": (128, 64, 32)}
+    for source in ("obs", "rct", "finetune"):
+      values |= {f"{source}.batch": 4096, f"{source}.epochs": epochs}
+  return values
+
+
+def _recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
+  if recipe == "paper_letter":
+    return {
+      "network.activation": "relu",
+      "obs.weight_decay": 0.0,
+      "rct.weight_decay": 0.0,
+      "finetune.weight_decay": 0.0,
+      "decision.price_gradient": "frozen",
+      "decision.rows": max(1000, rct_batch),
+      "decision.price_clip": 0.0,
+      "decision.temperature": ("gap", 1.0),
+      "bilevel.labels": "frozen_copy",
+      "bilevel.solver": "cg",
+      "bilevel.damping": 0.0,
+      "bilevel.n_cg": 50,
+      "bilevel.assumed_learning_rate": None,
+      "bilevel.teacher": "rct",
+      "bilevel.bridge_learning_rate": 1e-3,
+      "bilevel.max_residual": 1e3,
+    }
+  if recipe == "fast":
+    return {
+      "decision.rows": 5_000,
+      "decision.price_halvings": 8,
+      "bilevel.n_cg": 5,
+      "bilevel.curvature_rows": 256,
+      "bilevel.assumed_steps": 0,
+      "bilevel.bridge_hidden": (16,),
+    }
+  return {}
+
+
+def _set(config: Config, path: str, value: Any) -> None:
+  """Sets one dotted option; unknown names raise with the nearest match."""
+  *parents, leaf = path.split(".")
+  node: Any = config
+  for name in [*parents, leaf]:
+    if not dataclasses.is_dataclass(node) or not hasattr(node, name):
+      near = difflib.get_close_matches(path, option_names(), n=1, cutoff=0.4)
+      hint = f"; did you mean {near[0]!r}?" if near else ""
+      raise ValueError(f"no option {path!r} in the configuration{hint}")
+    node, parent = getattr(node, name), node
+  kind = typing.get_type_hints(type(parent))[leaf]
+  if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    value = float(value)
+  if isinstance(value, list):
+    value = tuple(value)
+  setattr(parent, leaf, value)
+
+
+def option_names(node: Any = None, prefix: str = "") -> list[str]:
+  """Returns every dotted option name, such as "bilevel.n_cg"."""
+  node = Config() if node is None else node
+  names = []
+  for item in dataclasses.fields(node):
+    value = getattr(node, item.name)
+    path = f"{prefix}{item.name}"
+    if dataclasses.is_dataclass(value):
+      names += option_names(value, f"{path}.")
+    else:
+      names.append(path)
+  return names
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+  if value not in allowed:
+    raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+
+
+def _check(config: Config) -> None:
+  _one_of("simulator.kind", config.simulator.kind, ("S1", "S2", "S3"))
+  _one_of("training.checkpoint", config.training.checkpoint, CHECKPOINT_RULES)
+  _one_of("network.activation", config.network.activation, ("elu", "relu"))
+  _one_of(
+    "decision.price_gradient",
+    config.decision.price_gradient,
+    ("frozen", "dual", "total"),
+  )
+  _one_of(
+    "decision.temperature",
+    config.decision.temperature[0],
+    ("gap", "spread", "absolute"),
+  )
+  _one_of(
+    "bilevel.labels",
+    config.bilevel.labels,
+    ("frozen_copy", "stop_gradient", "full"),
+  )
+  _one_of("bilevel.teacher", config.bilevel.teacher, ("rct", "finetuned"))
+  for source in ("obs", "rct", "finetune"):
+    node = getattr(config, source)
+    _one_of(f"{source}.schedule", node.schedule, ("constant", "cosine"))
+    if node.batch < 1 or node.epochs < 1:
+      raise ValueError(
+        f"{source}.batch={node.batch}, {source}.epochs={node.epochs}: both "
+        "must be at least 1"
+      )
+  if config.bilevel.upper_every < 1:
+    raise ValueError(
+      f"bilevel.upper_every={config.bilevel.upper_every} must be at least 1"
+    )
+  if config.budget is not None and config.budget < 0:
+    raise ValueError(f"budget={config.budget} must not be negative")
+
+
+def make(
+  preset: str = "quick",
+  recipe: str = "recommended",
+  overrides: dict[str, Any] | None = None,
+) -> Config:
+  """Builds the settings of a run.
+
+  Args:
+    preset: sizes, one of PRESETS.
+    recipe: the method, one of RECIPES.
+    overrides: dotted option name -> value, applied last.
+
+  Returns:
+    A Config; treat it as frozen.
+
+  Raises:
+    ValueError: an unknown preset, recipe or option (with the nearest match),
+      or a value outside its range.
+  """
+  _one_of("preset", preset, PRESETS)
+  _one_of("recipe", recipe, RECIPES)
+  overrides = dict(overrides or {})
+  config = Config(preset=preset, recipe=recipe)
+  kind = overrides.get("simulator.kind", config.simulator.kind)
+  for values in (
+    _preset_values(preset, kind),
+    _recipe_values(recipe, config.rct.batch),
+    overrides,
+  ):
+    for path, value in values.items():
+      _set(config, path, value)
+  _check(config)
+  return copy.deepcopy(config)
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+  """Returns the settings as nested plain types, for JSON."""
+  return dataclasses.asdict(config)
