@@ -14,6 +14,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from bidfcl_jax.presets import preset_values, recipe_values
+
 PRESETS = ("smoke", "quick", "paper")
 RECIPES = ("recommended", "paper_letter", "fast")
 CHECKPOINT_RULES = ("ema_last", "valid_mse", "valid_eom")
@@ -46,6 +48,30 @@ class SimulatorConfig:
   gamma: float = 3.0
   kappa: float = 1.0
   overlap: float = 0.05
+
+
+@dataclass
+class HybridConfig:
+  """OBS made out of a real RCT by rejection sampling (data/hybrid.py).
+
+  Attributes:
+    strength: k, how strongly the logging policy follows the prognostic score.
+    test: share of groups (households, else rows) held out for the test.
+    valid: share for validation.
+    rct: share for RCT-train; the rest is the pool that OBS is drawn from.
+    floor: least logging propensity of an arm (mixed-in uniform policy).
+    clip: bound on the size of the standardised prognostic score; 0 means none.
+    hidden: columns that drive the logging policy and are withheld from every
+      learner (hidden confounding).
+  """
+
+  strength: float = 1.0
+  test: float = 0.35
+  valid: float = 0.10
+  rct: float = 0.05
+  floor: float = 0.0
+  clip: float = 0.0
+  hidden: tuple[str, ...] = ()
 
 
 @dataclass
@@ -188,6 +214,7 @@ class Config:
   recipe: str = "recommended"
   budget: float | None = None
   simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+  hybrid: HybridConfig = field(default_factory=HybridConfig)
   network: NetworkConfig = field(default_factory=NetworkConfig)
   obs: SourceConfig = field(default_factory=SourceConfig)
   rct: SourceConfig = field(
@@ -202,77 +229,6 @@ class Config:
   bilevel: BilevelConfig = field(default_factory=BilevelConfig)
   average: AverageConfig = field(default_factory=AverageConfig)
   training: TrainingConfig = field(default_factory=TrainingConfig)
-
-
-# Sizes of the paper's Table 1 (Marketing II for S1 and S3, I for S2).
-_PAPER_WORLD = {
-  "S1": (33_815_274, 2_017_450, 504_362, 2_521_813, 192),
-  "S2": (22_201_405, 2_220_781, 555_014, 2_775_976, 180),
-}
-_QUICK_WORLD = {
-  "S1": (100_000, 10_000, 5_000, 10_000, 24),
-  "S2": (60_000, 6_000, 3_000, 10_000, 24),
-}
-_SMOKE_WORLD = (4_000, 1_000, 500, 1_000, 12)
-_WORLD_FIELDS = ("n_obs", "n_rct", "n_valid", "n_test", "features")
-
-
-def _preset_values(preset: str, kind: str) -> dict[str, Any]:
-  sizes = {"smoke": {}, "quick": _QUICK_WORLD, "paper": _PAPER_WORLD}[preset]
-  family = "S2" if kind == "S2" else "S1"
-  world = sizes.get(family, _SMOKE_WORLD)
-  values = {
-    f"simulator.{name}": value
-    for name, value in zip(_WORLD_FIELDS, world, strict=True)
-  }
-  if preset == "smoke":
-    values |= {
-      "obs.batch": 200,
-      "obs.epochs": 3,
-      "rct.batch": 100,
-      "rct.epochs": 3,
-      "finetune.batch": 100,
-      "finetune.epochs": 2,
-      "network.hidden": (16, 16),
-    }
-  elif preset == "paper":
-    epochs = 500
-    values |= {"network.hidden": (128, 64, 32)}
-    for source in ("obs", "rct", "finetune"):
-      values |= {f"{source}.batch": 4096, f"{source}.epochs": epochs}
-  return values
-
-
-def _recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
-  if recipe == "paper_letter":
-    return {
-      "network.activation": "relu",
-      "obs.weight_decay": 0.0,
-      "rct.weight_decay": 0.0,
-      "finetune.weight_decay": 0.0,
-      "decision.price_gradient": "frozen",
-      "decision.rows": max(1000, rct_batch),
-      "decision.price_clip": 0.0,
-      "decision.temperature": ("gap", 1.0),
-      "bilevel.labels": "frozen_copy",
-      "bilevel.solver": "cg",
-      "bilevel.damping": 0.0,
-      "bilevel.n_cg": 50,
-      "bilevel.assumed_learning_rate": None,
-      "bilevel.teacher": "rct",
-      "bilevel.bridge_learning_rate": 1e-3,
-      "bilevel.max_residual": 1e3,
-    }
-  if recipe == "fast":
-    return {
-      "decision.rows": 5_000,
-      "decision.price_halvings": 8,
-      "bilevel.n_cg": 5,
-      "bilevel.curvature_rows": 256,
-      "bilevel.assumed_steps": 0,
-      "bilevel.bridge_hidden": (16,),
-    }
-  return {}
 
 
 def _set(config: Config, path: str, value: Any) -> None:
@@ -373,8 +329,8 @@ def make(
   config = Config(preset=preset, recipe=recipe)
   kind = overrides.get("simulator.kind", config.simulator.kind)
   for values in (
-    _preset_values(preset, kind),
-    _recipe_values(recipe, config.rct.batch),
+    preset_values(preset, kind),
+    recipe_values(recipe, config.rct.batch),
     overrides,
   ):
     for path, value in values.items():

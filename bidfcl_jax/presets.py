@@ -1,0 +1,79 @@
+"""The values behind the words: presets set sizes, recipes set the method.
+
+Each is a dictionary from dotted option name to value, applied by config.make
+in the order preset, recipe, user.
+"""
+
+from typing import Any
+
+# Sizes of the paper's Table 1 (Marketing II for S1 and S3, I for S2).
+_PAPER_WORLD = {
+  "S1": (33_815_274, 2_017_450, 504_362, 2_521_813, 192),
+  "S2": (22_201_405, 2_220_781, 555_014, 2_775_976, 180),
+}
+_QUICK_WORLD = {
+  "S1": (100_000, 10_000, 5_000, 10_000, 24),
+  "S2": (60_000, 6_000, 3_000, 10_000, 24),
+}
+_SMOKE_WORLD = (4_000, 1_000, 500, 1_000, 12)
+_WORLD_FIELDS = ("n_obs", "n_rct", "n_valid", "n_test", "features")
+
+
+def preset_values(preset: str, kind: str) -> dict[str, Any]:
+  """Returns the sizes of a preset for a world of the given kind."""
+  sizes = {"smoke": {}, "quick": _QUICK_WORLD, "paper": _PAPER_WORLD}[preset]
+  family = "S2" if kind == "S2" else "S1"
+  world = sizes.get(family, _SMOKE_WORLD)
+  values = {
+    f"simulator.{name}": value
+    for name, value in zip(_WORLD_FIELDS, world, strict=True)
+  }
+  if preset == "smoke":
+    values |= {
+      "obs.batch": 200,
+      "obs.epochs": 3,
+      "rct.batch": 100,
+      "rct.epochs": 3,
+      "finetune.batch": 100,
+      "finetune.epochs": 2,
+      "network.hidden": (16, 16),
+    }
+  elif preset == "paper":
+    epochs = 500
+    values |= {"network.hidden": (128, 64, 32)}
+    for source in ("obs", "rct", "finetune"):
+      values |= {f"{source}.batch": 4096, f"{source}.epochs": epochs}
+  return values
+
+
+def recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
+  """Returns what a recipe changes against `recommended` ."""
+  if recipe == "paper_letter":
+    return {
+      "network.activation": "relu",
+      "obs.weight_decay": 0.0,
+      "rct.weight_decay": 0.0,
+      "finetune.weight_decay": 0.0,
+      "decision.price_gradient": "frozen",
+      "decision.rows": max(1000, rct_batch),
+      "decision.price_clip": 0.0,
+      "decision.temperature": ("gap", 1.0),
+      "bilevel.labels": "frozen_copy",
+      "bilevel.solver": "cg",
+      "bilevel.damping": 0.0,
+      "bilevel.n_cg": 50,
+      "bilevel.assumed_learning_rate": None,
+      "bilevel.teacher": "rct",
+      "bilevel.bridge_learning_rate": 1e-3,
+      "bilevel.max_residual": 1e3,
+    }
+  if recipe == "fast":
+    return {
+      "decision.rows": 5_000,
+      "decision.price_halvings": 8,
+      "bilevel.n_cg": 5,
+      "bilevel.curvature_rows": 256,
+      "bilevel.assumed_steps": 0,
+      "bilevel.bridge_hidden": (16,),
+    }
+  return {}
