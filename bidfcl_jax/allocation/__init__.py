@@ -1,0 +1,15 @@
+"""Who gets which arm at a budget: price search, allocation, whole path."""
+
+from bidfcl_jax.allocation.path import path, revenue_at
+from bidfcl_jax.allocation.price import choose, price_for_budget
+from bidfcl_jax.allocation.realise import realise
+from bidfcl_jax.allocation.solve import solve
+
+__all__ = [
+  "choose",
+  "path",
+  "price_for_budget",
+  "realise",
+  "revenue_at",
+  "solve",
+]
