@@ -1,0 +1,48 @@
+"""Work directories, results, tables and figures; nothing here trains."""
+
+from bidfcl_jax.report.figures import cost_curves
+from bidfcl_jax.report.files import (
+  append_line,
+  read_lines,
+  write_atomic,
+  write_json,
+)
+from bidfcl_jax.report.names import SIMPLE_RIVALS, display_name, table_order
+from bidfcl_jax.report.results import Result, collect, latest
+from bidfcl_jax.report.tables import Setting, Table, summary
+from bidfcl_jax.report.training_figure import training_curves
+from bidfcl_jax.report.workdir import (
+  WorkDir,
+  claim,
+  default_workdir,
+  read_config,
+  versions,
+)
+from bidfcl_jax.report.writers import to_csv, to_latex, to_markdown, to_text
+
+__all__ = [
+  "Result",
+  "SIMPLE_RIVALS",
+  "Setting",
+  "Table",
+  "WorkDir",
+  "append_line",
+  "claim",
+  "collect",
+  "cost_curves",
+  "default_workdir",
+  "display_name",
+  "latest",
+  "read_config",
+  "read_lines",
+  "summary",
+  "table_order",
+  "to_csv",
+  "to_latex",
+  "to_markdown",
+  "to_text",
+  "training_curves",
+  "versions",
+  "write_atomic",
+  "write_json",
+]
