@@ -1,12 +1,6 @@
 """Work directories, results, tables and figures; nothing here trains."""
 
 from bidfcl_jax.report.figures import cost_curves
-from bidfcl_jax.report.files import (
-  append_line,
-  read_lines,
-  write_atomic,
-  write_json,
-)
 from bidfcl_jax.report.names import SIMPLE_RIVALS, display_name, table_order
 from bidfcl_jax.report.results import Result, collect, latest
 from bidfcl_jax.report.tables import Setting, Table, summary
@@ -26,7 +20,6 @@ __all__ = [
   "Setting",
   "Table",
   "WorkDir",
-  "append_line",
   "claim",
   "collect",
   "cost_curves",
@@ -34,7 +27,6 @@ __all__ = [
   "display_name",
   "latest",
   "read_config",
-  "read_lines",
   "summary",
   "table_order",
   "to_csv",
@@ -43,6 +35,4 @@ __all__ = [
   "to_text",
   "training_curves",
   "versions",
-  "write_atomic",
-  "write_json",
 ]

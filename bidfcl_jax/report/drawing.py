@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bidfcl_jax.report.files import write_atomic
+from bidfcl_jax.files import write_atomic
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, less its
 # yellow (too pale for a line) and its black (kept for the oracle). Vermilion

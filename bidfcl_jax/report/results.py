@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bidfcl_jax.report import files
+from bidfcl_jax import files
 from bidfcl_jax.report.workdir import METRICS
 
 _KIND = "result"

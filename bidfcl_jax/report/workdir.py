@@ -1,9 +1,10 @@
 """The work directory of a run: claimed at the start, resumed, never clobbered.
 
 A folder holds one run: config.json (settings, versions, command, data hash),
-metrics.jsonl, checkpoints, figures and, at the end, result.json (architecture,
-Work directory; field case 18). The lock is the operating system's and ends
-with its process, so that a kill leaves nothing to clean up.
+metrics.jsonl, fits (checkpoints of each method and seed), figures, tables and,
+at the end, result.json (architecture, Work directory; field case 18). The lock
+is the operating system's and ends with its process, so that a kill leaves
+nothing to clean up.
 """
 
 import datetime
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from bidfcl_jax.report import files
+from bidfcl_jax import files
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -27,7 +28,7 @@ LOCK = "lock"
 # What a run may write, in the order in which --overwrite moves it away: while
 # result.json stands the folder still counts as finished, and a kill between
 # two moves leaves at worst an unfinished run without its checkpoints.
-_CONTENT = ("checkpoints", "figures", "tables", METRICS, RESULT)
+_CONTENT = ("fits", "figures", "tables", METRICS, RESULT)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 _WAY_OUT = "give --overwrite to replace it, or another --workdir"
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bidfcl_jax.report.files import append_line
+from bidfcl_jax.files import append_line
 from bidfcl_jax.report.results import Result, collect, latest
 
 

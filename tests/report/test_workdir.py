@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bidfcl_jax.files import read_lines
 from bidfcl_jax.report import workdir
-from bidfcl_jax.report.files import read_lines
 
 CONFIG = {"preset": "smoke", "bilevel": {"n_cg": 10, "hidden": (64, 32)}}
 CHANGED = {"preset": "smoke", "bilevel": {"n_cg": 20, "hidden": (64, 32)}}
@@ -29,8 +29,8 @@ def _sums(root):
 def _run(root, finish=True, **options):
   with workdir.claim(root, CONFIG, "d1", **options) as run:
     run.log({"epoch": 0, "loss": np.float32(1)})
-    (root / "checkpoints").mkdir(exist_ok=True)
-    (root / "checkpoints" / "state").write_bytes(b"123")
+    (root / "fits").mkdir(exist_ok=True)
+    (root / "fits" / "state").write_bytes(b"123")
     if finish:
       run.finish({"eom": 1.0})
     return run
@@ -191,7 +191,7 @@ def test_left_over_temporary_files_do_not_disturb_fc_18(tmp_path):
   left.write_text("{")
   with workdir.claim(root, CONFIG, "d1") as run:
     assert run.resumed and not left.exists()
-    assert (root / "checkpoints" / "state").read_bytes() == b"123"
+    assert (root / "fits" / "state").read_bytes() == b"123"
     run.finish({"eom": 1})
   assert json.loads((root / "result.json").read_text()) == {"eom": 1}
 

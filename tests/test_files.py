@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bidfcl_jax.report import files
+from bidfcl_jax import files
 
 
 class Colour(enum.IntEnum):

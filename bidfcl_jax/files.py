@@ -118,6 +118,11 @@ def write_json(path: str | Path, value: Any) -> Path:
   return write_atomic(path, _dumps(value, indent=2) + b"\n")
 
 
+def write_lines(path: str | Path, records: list[dict[str, Any]]) -> Path:
+  """Writes a file of JSON lines anew, atomically; see `plain`."""
+  return write_atomic(path, b"".join(_dumps(line) + b"\n" for line in records))
+
+
 def _is_record(line: bytes) -> bool:
   # No proper beginning of a JSON object is itself JSON, so a line that parses
   # is whole even where its newline is missing.
