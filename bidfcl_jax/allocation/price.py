@@ -36,10 +36,14 @@ _GRID_POINTS = 64
 _GRID_REACH = 1e6
 
 
+@jax.jit
 def choose(outcomes: Outcomes, price: Array) -> jax.Array:
   """Returns the arm of best score for each individual, z(lambda) of Alg. 2.
 
   Costs below 0 count as 0. Ties go to the lowest cost, then the lowest arm.
+  Jitted, since the compiler rounds r - lambda c once where separate operations
+  round it twice: at a price pinned to its last bit that decides about the
+  individual at the jump, and search and choice must agree on it.
 
   Args:
     outcomes: `[n, M]`, original units.
@@ -81,7 +85,7 @@ def best_arm(
   for j in range(1, len(cost)):
     score = revenue[j] - price * cost[j]
     better = (score > best) | ((score == best) & (cost[j] < lowest))
-    best = xp.where(better, score, best)
+    best = xp.maximum(best, score)
     lowest = xp.where(better, cost[j], lowest)
     taken = [
       xp.where(better, columns[j], kept)

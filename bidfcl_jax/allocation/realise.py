@@ -27,7 +27,8 @@ def realise(
 
   Returns:
     `[n]` int32 arms whose predicted spend, a float64 mean, is at most b; the
-    cheapest arms where the allocation is INFEASIBLE.
+    allocation's own `arms` where these already exceed it (INFEASIBLE, or
+    solved for an estimated spend).
 
   Raises:
     ValueError: a budget that is negative or not finite, or arms and outcomes

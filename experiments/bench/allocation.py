@@ -1,0 +1,127 @@
+r"""Times the allocation of one budget and the path of all budgets.
+
+    python -m experiments.bench.allocation --individuals=1000000 --arms=5
+
+Prints one JSON line: median seconds of each over `--repeats` rounds, all
+functions once a round so that a slow spell hits all alike; the duality gap and
+spend minus budget of the float64 accounts; how far the mixture is from the
+path's value. The textbook search (50 halvings, argmax over all rows) is the
+yardstick, as is the `maq` package where it imports.
+"""
+
+import json
+import statistics
+import time
+
+import numpy as np
+from absl import app, flags
+
+from bidfcl_jax.allocation import path, revenue_at, solve
+from bidfcl_jax.types import Outcomes
+
+_INDIVIDUALS = flags.DEFINE_integer("individuals", 1_000_000, "n", 1)
+_ARMS = flags.DEFINE_integer("arms", 5, "M, the control included", 2)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "rounds", 1)
+_SHARE = flags.DEFINE_float(
+  "share", 0.4, "budget as a share of what the unconstrained optimum spends"
+)
+_DTYPE = flags.DEFINE_enum(
+  "dtype", "float64", ["float32", "float64"], "of the predictions"
+)
+_HALVINGS = 50
+
+
+def offers(n: int, arms: int, seed: int = 0) -> Outcomes:
+  """Returns offers whose revenue and cost rise, concave for most, `[n, M]`."""
+  rng = np.random.default_rng(seed)
+  level = np.linspace(0, 0.2, arms)
+  size = rng.lognormal(0, 0.5, (n, 1))
+  pull = rng.gamma(2, 0.5, (n, 1))
+  size = size * rng.uniform(0.05, 0.5, (n, 1))
+  response = 1 - np.exp(-level * (4 + 8 * rng.random((n, 1))))
+  noise = 0.05 * rng.standard_normal((n, arms)) * (level > 0)
+  revenue = np.maximum(size * (1 + pull * response + noise), 0)
+  return Outcomes(revenue, size * level * (1 + pull * response))
+
+
+def textbook(outcomes: Outcomes, budget: float) -> float:
+  """Returns the feasible price of plain halving on [0, max r / c]."""
+  revenue, cost = outcomes.revenue, outcomes.cost
+  rows = np.arange(len(cost))
+  low = 0.0
+  high = float((revenue[:, 1:] / np.maximum(cost[:, 1:], 1e-12)).max())
+  for _ in range(_HALVINGS):
+    middle = 0.5 * (low + high)
+    arms = np.argmax(revenue - middle * cost, axis=1)
+    if cost[rows, arms].mean(dtype=np.float64) > budget:
+      low = middle
+    else:
+      high = middle
+  return high
+
+
+def rivals(outcomes: Outcomes, budget: float) -> dict:
+  """Returns what else can be timed on this machine, by name."""
+  found = {"textbook": lambda: textbook(outcomes, budget)}
+  try:
+    from maq import MAQ
+  except ImportError:
+    return found
+  gain, paid = (
+    np.ascontiguousarray(x[:, 1:] - x[:, :1], np.float64)
+    for x in (outcomes.revenue, outcomes.cost)
+  )
+
+  def fit(**limit):
+    return MAQ(n_bootstrap=0, n_threads=1, **limit).fit(gain, paid, gain)
+
+  return found | {
+    "maq_one_budget": lambda: fit(budget=budget),
+    "maq_path": fit,
+  }
+
+
+def main(argv):
+  """Runs the rounds and prints the line."""
+  if len(argv) > 1:
+    raise app.UsageError(f"stray arguments {argv[1:]}")
+  outcomes = offers(_INDIVIDUALS.value, _ARMS.value)
+  outcomes = Outcomes(
+    outcomes.revenue.astype(_DTYPE.value), outcomes.cost.astype(_DTYPE.value)
+  )
+  rows = np.arange(_INDIVIDUALS.value)
+  free = outcomes.cost[rows, outcomes.revenue.argmax(axis=1)]
+  budget = _SHARE.value * float(free.mean(dtype=np.float64))
+  runs = {
+    "solve": lambda: solve(outcomes, budget),
+    "path": lambda: path(outcomes),
+    **rivals(outcomes, budget),
+  }
+  seconds = {name: [] for name in runs}
+  results = {}
+  for _ in range(_REPEATS.value):
+    for name, run in runs.items():
+      start = time.perf_counter()
+      results[name] = run()
+      seconds[name].append(time.perf_counter() - start)
+  allocation, curve = results["solve"], results["path"]
+  spent = outcomes.cost[rows, allocation.arms].mean(dtype=np.float64)
+  relaxed = float(revenue_at(curve, budget))
+  line = {
+    "individuals": _INDIVIDUALS.value,
+    "arms": _ARMS.value,
+    "dtype": _DTYPE.value,
+    **{f"{k}_s": round(statistics.median(v), 4) for k, v in seconds.items()},
+    "solve_first_call_s": round(seconds["solve"][0], 4),
+    "gap_relative": float(allocation.gap / allocation.revenue),
+    "spend_minus_budget": float(spent - budget),
+    "mixture_over_path_minus_1": float(
+      allocation.expected_revenue / relaxed - 1
+    ),
+    "path_points": len(curve.cost),
+  }
+  print(json.dumps(line))
+
+
+if __name__ == "__main__":
+  app.run(main)
