@@ -12,7 +12,7 @@ rows) and the oracle EOM (value known):
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,21 +38,21 @@ class EomResult(NamedTuple):
     infeasible: all-control over-spends too.
   """
 
-  revenue: Array
-  cost: Array
-  price: Array
-  mix: Array
-  not_binding: Array
-  mixed_with_control: Array
-  infeasible: Array
+  revenue: Any
+  cost: Any
+  price: Any
+  mix: Any
+  not_binding: Any
+  mixed_with_control: Any
+  infeasible: Any
 
 
 class Side(NamedTuple):
   """Value of one policy; `mass` is the divisor behind the two means."""
 
-  revenue: Array
-  cost: Array
-  mass: Array
+  revenue: Any
+  cost: Any
+  mass: Any
 
 
 def mixture(under: Side, over: Side, budget) -> tuple[Array, Array, Array]:

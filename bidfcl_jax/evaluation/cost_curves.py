@@ -89,56 +89,80 @@ def aucc_by_weight(
   starts = np.flatnonzero(np.diff(score[order], prepend=np.inf))
   if len(starts) == len(order):
     starts = None
-  treated = np.asarray(samples.arm)[order] == 1
-  cost = np.asarray(samples.cost, np.float64)[order]
-  revenue = np.asarray(samples.revenue, np.float64)[order]
+  treated = (np.asarray(samples.arm) == 1).astype(np.float64)
+  rows = _sorted_rows(samples, treated, order)
+  # The curve moves only where something was paid or earned, often in one row
+  # of five; the others matter for ties and for levels that have to wait.
+  moving = None
+  if starts is None:
+    moves = (rows.cost != 0).any(0) | (rows.revenue != 0).any(0)
+    moving = (
+      _sorted_rows(samples, treated, order[moves]) if moves.any() else None
+    )
 
   def evaluate(weight: Array) -> AuccResult:
-    weight = np.asarray(weight)[order].astype(np.float64)
-    to_treated, to_control = weight * treated, weight * ~treated
-    n1, n0 = to_treated.sum(), to_control.sum()
-    if n1 == 0 or n0 == 0:
-      arm = 1 if n1 == 0 else 0
-      nan = float("nan")
+    weight = np.asarray(weight, np.float64)
+    mass = np.array([weight @ (1 - treated), weight @ treated])
+    if not mass.all():
+      nan, arm = float("nan"), int(mass[1] == 0)
       return AuccResult(nan, nan, nan, nan, f"no row of arm {arm}")
-
-    def walk(y):
-      # Two running sums of raw outcomes: exact for whole numbers, so that a
-      # level that is met exactly is met in any order of the rows.
-      return np.cumsum(to_treated * y) / n1 - np.cumsum(to_control * y) / n0
-
-    rows = None
-    if starts is not None:
-      rows = np.add.reduceat((weight > 0).astype(np.int64), starts)
-    elif not weight.all():
-      rows = (weight > 0).astype(np.int64)
-    return _area(walk(cost), walk(revenue), starts, rows, bins)
+    if moving is not None:
+      cost, revenue = _walk(moving, weight, mass)
+      reached = _first_reaching(cost, bins)
+      if cost[-1] > 0 and (np.diff(reached) > 0).all():
+        return _area(revenue[reached], cost, revenue, bins)
+    cost, revenue = _walk(rows, weight, mass)
+    counts = weight[order] > 0
+    blocks = np.arange(len(order)) if starts is None else starts
+    size = np.add.reduceat(counts.astype(np.int64), blocks)
+    last = np.append(blocks[1:], len(order)) - 1
+    cost, revenue = cost[last[size > 0]], revenue[last[size > 0]]
+    records = _records(cost, revenue, size[size > 0] > 1, bins)
+    return _area(records, cost, revenue, bins)
 
   return evaluate
 
 
-def _area(cost, revenue, starts, rows, bins) -> AuccResult:
-  """Records the curve at its levels.
+class _Rows(NamedTuple):
+  """Rows in walking order: where they stand, and money `[2, k]` by arm."""
 
-  Args:
-    cost: `[n]` dC after each row.
-    revenue: `[n]` dR after each row.
-    starts: first row of each block, None where every row is one.
-    rows: rows of positive weight in each block, None where all are 1.
-    bins: Q.
+  index: np.ndarray
+  cost: np.ndarray
+  revenue: np.ndarray
+
+
+def _sorted_rows(samples, treated, index) -> _Rows:
+  side = np.stack([1 - treated[index], treated[index]])
+  money = (np.asarray(y)[index] for y in (samples.cost, samples.revenue))
+  return _Rows(index, *(side * y for y in money))
+
+
+def _walk(rows: _Rows, weight, mass) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (dC, dR) after each row.
+
+  Two running sums of raw outcomes each: exact for whole numbers, so that a
+  level that is met exactly is met in any order of the rows.
   """
-  if starts is not None:
-    ends = np.append(starts[1:], len(cost)) - 1
-    cost, revenue = cost[ends], revenue[ends]
-  if rows is not None and not rows.all():
-    cost, revenue, rows = cost[rows > 0], revenue[rows > 0], rows[rows > 0]
-  line = None if rows is None else rows > 1
+  weight = weight[rows.index]
+
+  def running(y, arm):
+    return np.cumsum(weight * y[arm]) / mass[arm]
+
+  return tuple(running(y, 1) - running(y, 0) for y in (rows.cost, rows.revenue))
+
+
+def _first_reaching(cost, bins) -> np.ndarray:
+  """Returns where dC first reaches q / Q of its end, `[Q - 1]`."""
+  levels = np.arange(1, bins) / bins * cost[-1]
+  return np.searchsorted(np.maximum.accumulate(cost), levels)
+
+
+def _area(records, cost, revenue, bins) -> AuccResult:
+  """Names what the records and the ends of the curve amount to."""
   total_cost, total = float(cost[-1]), float(revenue[-1])
   if total_cost <= 0:
     reason = f"the treated cost no more than the control (dC {total_cost:.6g})"
     return AuccResult(np.nan, np.nan, total_cost, total, reason)
-  levels = np.arange(1, bins) / bins * total_cost
-  records = _records(cost, revenue, line, levels)
   raw = float((records.sum() + total) / (bins + 1))
   if total == 0:
     reason = "the treated earn exactly what the control earns (dR 0)"
@@ -146,16 +170,14 @@ def _area(cost, revenue, starts, rows, bins) -> AuccResult:
   return AuccResult(raw / total, raw, total_cost, total, "")
 
 
-def _records(cost, revenue, line, levels) -> np.ndarray:
+def _records(cost, revenue, line, bins) -> np.ndarray:
   """Returns dR where dC first reaches each level, one level a single row.
 
   On a line (a block of several rows) every level is met where the line
   crosses it; levels left waiting by earlier rows are met at its start.
   """
-  reached = np.searchsorted(np.maximum.accumulate(cost), levels)
-  if line is None and (np.diff(reached) > 0).all():
-    return revenue[reached]
-  line = np.zeros(len(cost), bool) if line is None else line
+  reached = _first_reaching(cost, bins)
+  levels = np.arange(1, bins) / bins * cost[-1]
   start_cost = np.concatenate([[0.0], cost[:-1]])
   start = np.concatenate([[0.0], revenue[:-1]])
   highest = np.where(line, np.maximum(cost, start_cost), cost)

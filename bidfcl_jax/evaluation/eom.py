@@ -195,7 +195,7 @@ def eom(
   nuisance: Outcomes | None = None,
 ) -> float:
   """Returns the revenue of `eom_result`: NaN where the budget is infeasible."""
-  return eom_result(
+  result = eom_result(
     outcomes,
     samples,
     propensity,
@@ -203,4 +203,5 @@ def eom(
     exact=exact,
     estimator=estimator,
     nuisance=nuisance,
-  ).revenue
+  )
+  return float(result.revenue)

@@ -116,4 +116,4 @@ def oracle_policy(truth: Outcomes, budget) -> EomResult:
 def regret(outcomes: Outcomes, truth: Outcomes, budget) -> float:
   """Returns the revenue per capita that predictions lose to the optimum."""
   best = oracle_policy(truth, budget).revenue
-  return best - oracle_eom(outcomes, truth, budget).revenue
+  return float(best - oracle_eom(outcomes, truth, budget).revenue)

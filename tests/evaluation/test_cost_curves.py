@@ -113,6 +113,17 @@ def test_block_is_crossed_on_a_straight_line():
   assert (got.cost, got.revenue) == (2.0, 4.0)
 
 
+def test_rows_without_money_only_matter_where_levels_wait():
+  # 20 levels: none waits; 290 levels on 300 rows: most wait.
+  arm, revenue, cost, rng = random_trial(9)
+  arm[-1], cost[-1], revenue[-1] = True, 0, 0
+  score = rng.permutation(300) / 7.0
+  for bins in (20, 290):
+    expected = reference.aucc_loop(arm, revenue, cost, score, bins)
+    got = aucc(predictions(score), rows(arm, revenue, cost), bins=bins)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
 def test_padding_rows_and_whole_weights():
   arm, revenue, cost, rng = random_trial(8)
   score = rng.random(len(arm))
@@ -137,6 +148,10 @@ def test_undefined_areas_say_why():
   arm = np.array([1, 1, 0, 0])
   free = aucc_result(predictions(score), rows(arm, arm, 1 - arm))
   assert np.isnan(free.area) and np.isnan(free.raw) and "dC -1" in free.reason
+  two = aucc_result(predictions(score), rows(arm, arm, 1 - arm), bins=2)
+  assert np.isnan(two.area) and two.reason == free.reason
+  none = aucc_result(predictions(score), rows(arm, 0 * arm, 0 * arm))
+  assert np.isnan(none.area) and "dC 0" in none.reason
   equal = aucc_result(predictions(score), rows(arm, [1, 3, 2, 2], arm))
   assert np.isnan(equal.area) and "dR 0" in equal.reason
   assert np.isfinite(equal.raw)
