@@ -126,7 +126,7 @@ def aucc_by_weight(
 class _Rows(NamedTuple):
   """Rows in walking order: where they stand, and money `[2, k]` by arm."""
 
-  index: np.ndarray
+  place: np.ndarray
   cost: np.ndarray
   revenue: np.ndarray
 
@@ -143,7 +143,7 @@ def _walk(rows: _Rows, weight, mass) -> tuple[np.ndarray, np.ndarray]:
   Two running sums of raw outcomes each: exact for whole numbers, so that a
   level that is met exactly is met in any order of the rows.
   """
-  weight = weight[rows.index]
+  weight = weight[rows.place]
 
   def running(y, arm):
     return np.cumsum(weight * y[arm]) / mass[arm]
