@@ -1,7 +1,8 @@
 """Who gets which arm at a budget: price search, allocation, whole path."""
 
+from bidfcl_jax.allocation.choice import choose
 from bidfcl_jax.allocation.path import path, revenue_at
-from bidfcl_jax.allocation.price import choose, price_for_budget
+from bidfcl_jax.allocation.price import price_for_budget
 from bidfcl_jax.allocation.realise import realise
 from bidfcl_jax.allocation.solve import solve
 

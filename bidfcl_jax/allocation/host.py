@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bidfcl_jax.allocation.price import best_arm
+from bidfcl_jax.allocation.choice import best_arm
 from bidfcl_jax.types import Outcomes
 
 _BLOCK = 8192

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bidfcl_jax.allocation.choice import greatest_slope
 from bidfcl_jax.allocation.host import arms_at, at
-from bidfcl_jax.allocation.price import greatest_slope
 
 _SAMPLE = 32_768
 _WIDTH = 1.04  # of the first bracket around the sample's price, each way

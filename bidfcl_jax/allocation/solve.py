@@ -14,7 +14,8 @@ import jax
 import numpy as np
 
 from bidfcl_jax.allocation import host, search
-from bidfcl_jax.allocation.price import COSTS, choose, price_for_budget
+from bidfcl_jax.allocation.choice import choose
+from bidfcl_jax.allocation.price import COSTS, price_for_budget
 from bidfcl_jax.losses.value import policy_value
 from bidfcl_jax.types import Allocation, Array, Outcomes, Samples, Status
 

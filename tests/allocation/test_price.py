@@ -10,34 +10,6 @@ from bidfcl_jax.allocation import choose, price_for_budget
 from bidfcl_jax.types import Outcomes, Samples
 
 
-def test_choose_breaks_ties_by_cost_then_by_arm():
-  revenue = np.array([[2.0, 1, 1], [0, 1, 1], [1, 1, 1], [0, 0, 3]])
-  cost = np.array([[1.0, 0, 0], [0, 2, 1], [2, 1, 1], [0, 0, 1]])
-  # At price 1 the scores are (1,1,1), (0,-1,0), (-1,0,0), (0,0,2).
-  arms = choose(Outcomes(revenue, cost), 1.0)
-  np.testing.assert_array_equal(arms, [1, 0, 1, 2])
-  assert arms.dtype == jnp.int32
-
-
-def test_choose_counts_negative_costs_as_zero_and_takes_one_arm():
-  floored = Outcomes(np.array([[1.0, 1.0]]), np.array([[0.0, -5.0]]))
-  np.testing.assert_array_equal(choose(floored, 1.0), [0])
-  single = Outcomes(np.ones((3, 1)), np.ones((3, 1)))
-  np.testing.assert_array_equal(choose(single, 2.0), [0, 0, 0])
-
-
-def test_choose_matches_the_slow_loop():
-  rng = np.random.default_rng(1)
-  # Few distinct values: ties in score, and in score and cost, are common.
-  revenue = rng.integers(0, 4, (400, 4)).astype(np.float32)
-  cost = rng.integers(-1, 3, (400, 4)).astype(np.float32)
-  for price in (0.0, 0.5, 1.0, 3.0):
-    np.testing.assert_array_equal(
-      choose(Outcomes(revenue, cost), price),
-      reference.best_arms(revenue, cost, price),
-    )
-
-
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.9])
 def test_model_price_encloses_the_budget(share):
   outcomes = offers(2_000, 5, dtype=np.float32)
@@ -214,6 +186,28 @@ def test_bounds_confine_the_search():
     outcomes, 0.02, bounds=(free[1] / 99, free[1] / 50), **ask
   )
   assert below[0] == below[1] == free[1] / 50
+
+
+def test_sixteen_halvings_within_two_octaves_each_way():
+  outcomes, samples, share = logged(1_000, 5)
+  ask = dict(cost="ipw", samples=samples, propensity=share)
+  for off in (0.3, 0.9, 3.7):
+    middle = off * price_for_budget(outcomes, 0.02, **ask)[1]
+    low, high = price_for_budget(
+      outcomes, 0.02, bounds=(middle / 4, middle * 4), halvings=16, **ask
+    )
+    assert 0 < high / low - 1 < 1e-4
+
+
+def test_infinite_bound_with_a_free_arm_that_is_not_the_first():
+  # At an infinite price 0 * inf would hide the free arm from the search.
+  outcomes = Outcomes(
+    np.float32([[1, 0], [3, 0]]), np.float32([[1, 0], [1, 0]])
+  )
+  low, high = price_for_budget(outcomes, 0.5, bounds=(0.0, jnp.inf))
+  assert 1 - 1e-6 < low < high <= 1
+  low, high = price_for_budget(outcomes, 0.0, bounds=(jnp.inf, jnp.inf))
+  assert low == high and np.isfinite(high)
 
 
 @pytest.mark.parametrize("cost", ["model", "ipw"])

@@ -1,0 +1,1 @@
+"""Scripts that call the package; the package imports none of them."""

@@ -1,0 +1,1 @@
+"""Timings of the parts of the package, one script a part."""
