@@ -1,6 +1,12 @@
 """How good is a policy: EOM, AUCC, cost curves, oracles, and their errors."""
 
 from bidfcl_jax.evaluation.at_budget import EomResult
+from bidfcl_jax.evaluation.aucc import (
+  AuccResult,
+  aucc,
+  aucc_by_weight,
+  aucc_result,
+)
 from bidfcl_jax.evaluation.bootstrap import bootstrap, poisson_weights
 from bidfcl_jax.evaluation.constant import (
   ConstantPolicies,
@@ -8,14 +14,12 @@ from bidfcl_jax.evaluation.constant import (
   constant_policies,
 )
 from bidfcl_jax.evaluation.cost_curves import (
-  AuccResult,
-  aucc,
-  aucc_by_weight,
-  aucc_result,
+  area_under_curve,
+  cost_curve,
+  true_cost_curve,
 )
 from bidfcl_jax.evaluation.eom import eom, eom_core, eom_result
 from bidfcl_jax.evaluation.oracle import oracle_eom, oracle_policy, regret
-from bidfcl_jax.evaluation.price_curve import area_under_curve, cost_curve
 from bidfcl_jax.evaluation.significance import Paired, holm, paired
 
 __all__ = [
@@ -40,4 +44,5 @@ __all__ = [
   "paired",
   "poisson_weights",
   "regret",
+  "true_cost_curve",
 ]

@@ -104,6 +104,12 @@ def shares(samples: Samples, propensity, arms: int) -> np.ndarray:
   """Returns `[M]` shares: counted on these rows if None, else checked."""
   if propensity is None:
     return counted_propensity(samples.arm, arms, weight=samples.weight)
+  codes = np.asarray(samples.arm)
+  if len(codes) and (codes.min() < 0 or codes.max() >= arms):
+    raise ValueError(
+      f"arm codes run from {codes.min()} to {codes.max()}, but {arms} shares "
+      "are declared"
+    )
   return declared_propensity(propensity, arms)
 
 

@@ -21,7 +21,14 @@ from bidfcl_jax.evaluation.at_budget import (
   value_at_budget,
 )
 from bidfcl_jax.losses.value import received
-from bidfcl_jax.types import Outcomes, Samples, Status
+from bidfcl_jax.types import Array, Outcomes, Samples, Status
+
+
+def true_value(arms: Array, truth: Outcomes) -> Side:
+  """Computes the value of giving `arms` `[n]` where outcomes are known."""
+  revenue = jnp.mean(received(truth.revenue, arms))
+  cost = jnp.mean(received(truth.cost, arms))
+  return Side(revenue, cost, jnp.ones_like(cost))
 
 
 @functools.partial(jax.jit, static_argnames="exact")
@@ -41,10 +48,8 @@ def _oracle_eom(outcomes, truth, budget, exact):
     halvings=outcomes.revenue.dtype.itemsize * 8,
   )
 
-  def value(chosen):
-    revenue = jnp.mean(received(truth.revenue, chosen))
-    cost = jnp.mean(received(truth.cost, chosen))
-    return Side(revenue, cost, jnp.ones_like(cost))
+  def value(arms):
+    return true_value(arms, truth)
 
   return value_at_budget(outcomes, bracket, value, budget, exact=exact)
 
@@ -59,6 +64,20 @@ def checked_truth(truth: Outcomes) -> Outcomes:
       "a budget problem are 0 or more"
     )
   return truth
+
+
+def checked_pair(
+  outcomes: Outcomes, truth: Outcomes
+) -> tuple[Outcomes, Outcomes]:
+  """Returns predictions and truth as float64 NumPy of one shape, or raises."""
+  truth = checked_truth(truth)
+  outcomes = checked("predicted", outcomes, len(truth.cost))
+  if outcomes.cost.shape != truth.cost.shape:
+    raise ValueError(
+      f"predictions have shape {outcomes.cost.shape}, the truth "
+      f"{truth.cost.shape}"
+    )
+  return outcomes, truth
 
 
 def oracle_eom(
@@ -81,13 +100,7 @@ def oracle_eom(
       below 0.
   """
   budget = checked_budget(budget)
-  truth = checked_truth(truth)
-  outcomes = checked("predicted", outcomes, len(truth.cost))
-  if outcomes.cost.shape != truth.cost.shape:
-    raise ValueError(
-      f"predictions have shape {outcomes.cost.shape}, the truth "
-      f"{truth.cost.shape}"
-    )
+  outcomes, truth = checked_pair(outcomes, truth)
   with jax.enable_x64(True):
     result = _oracle_eom(outcomes, truth, budget, exact)
   return on_host(result)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from bidfcl_jax.evaluation import (
   aucc_by_weight,
   bootstrap,
   eom,
+  eom_core,
   poisson_weights,
 )
 from bidfcl_jax.types import Outcomes, Samples
@@ -138,6 +141,47 @@ def test_eom_with_counted_shares_is_a_metric():
     replicates=10,
   )
   assert got.low < got.high and 0 < got.se < 0.2
+
+
+def test_eom_core_is_mapped_over_replicates():
+  rng = np.random.default_rng(0)
+  samples = rows(rng.random(200))
+  samples = samples.replace(cost=(samples.arm * 1.0).astype(np.float32))
+  outcomes = Outcomes(
+    rng.random((200, 2)).astype(np.float32),
+    np.tile(np.float32([0, 1]), (200, 1)),
+  )
+  share = np.full(2, 0.5, np.float32)
+  value = functools.partial(eom_core, outcomes)
+
+  def core(w):
+    return value(samples.replace(weight=w), share, np.float32(0.4)).revenue
+
+  def host(w):
+    return eom(outcomes, samples.replace(weight=w), share, 0.4)
+
+  key = jax.random.key(0)
+  mapped = bootstrap(core, samples, key, replicates=20, vmapped=20)
+  loop = bootstrap(host, samples, key, replicates=20)
+  for end in ("estimate", "low", "high", "se"):
+    np.testing.assert_allclose(
+      getattr(mapped, end), getattr(loop, end), rtol=1e-3, err_msg=end
+    )
+
+
+@pytest.mark.parametrize("kind", ["percentile", "basic"])
+def test_an_undefined_replicate_is_not_dropped(kind):
+  # The metric is NaN where the only earning row is not drawn.
+  values = np.array([1.0, 0, 0, 0])
+
+  def metric(w):
+    return float(w[0] / w[0]) if w[0] > 0 else float("nan")
+
+  got = bootstrap(
+    metric, rows(values), jax.random.key(0), replicates=50, kind=kind
+  )
+  assert got.estimate == 1.0
+  assert np.isnan([got.low, got.high, got.se]).all()
 
 
 def test_misuse_is_refused():

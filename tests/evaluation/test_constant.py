@@ -62,6 +62,14 @@ def test_samples_use_arm_means_and_weights():
     constant_policies(samples, 1.0)
 
 
+def test_fc_10_mean_over_twenty_million_rows():
+  # NumPy's float32 mean along the first axis ends at 0.839.
+  ones = np.ones((20_000_000, 2), np.float32)
+  means = arm_means(Outcomes(ones, ones))
+  np.testing.assert_allclose(means.revenue, [[1, 1]], rtol=1e-6)
+  np.testing.assert_allclose(means.cost, [[1, 1]], rtol=1e-6)
+
+
 def test_infeasible():
   dear = Outcomes(np.tile(REVENUE, (5, 1)), np.tile(COST + 1, (5, 1)))
   got = constant_policies(dear, 0.5)

@@ -1,8 +1,13 @@
+import subprocess
+import sys
+
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from hypothesis import strategies as st
 
 from bidfcl_jax.evaluation import eom, eom_core, eom_result
 from bidfcl_jax.types import Outcomes, Samples
@@ -147,6 +152,37 @@ def test_no_prediction_is_credited_with_more_than_the_budget():
   )
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(
+  st.integers(0, 2**31),
+  st.integers(0, 7),
+  st.floats(0, 2),
+  st.sampled_from(["ipw", "snipw"]),
+  st.booleans(),
+)
+def test_nothing_beats_the_best_policy_in_hindsight(
+  seed, which, budget, estimator, exact
+):
+  outcomes, samples, rng = trial(seed)
+  name, bad = list(adversaries(outcomes, rng))[which]
+  result = eom_result(
+    bad, samples, None, budget, estimator=estimator, exact=exact
+  )
+  assert result.cost <= budget, name
+  assert np.isfinite(result.revenue), name
+  if estimator == "ipw":
+    # Each row's estimated outcomes as if they were known: the best allocation
+    # of them within the budget bounds the estimate of any policy.
+    share = np.bincount(samples.arm) / len(samples)
+    received = np.eye(3)[samples.arm] / share
+    revenue, cost = (
+      received * y.astype(np.float64)[:, None]
+      for y in (samples.revenue, samples.cost)
+    )
+    best = reference.lp_optimum(revenue, cost, budget * len(samples))
+    assert result.revenue <= best / len(samples) * (1 + 1e-7) + 1e-9, name
+
+
 def test_infeasible_says_so():
   outcomes, samples, _ = trial(0)
   samples = samples.replace(cost=samples.cost + np.float32(1))
@@ -212,6 +248,34 @@ def test_core_is_pure_and_traced_once_for_all_budgets_and_weights():
   np.testing.assert_allclose(many[0], many[1], rtol=1e-6)
 
 
+def test_core_maps_over_predictions():
+  outcomes, samples, rng = trial(2)
+  share = np.full(3, 1 / 3, np.float32)
+  stretch = np.array([1, 2, 0.5], np.float32)[:, None, None]
+  seeds = Outcomes(
+    outcomes.revenue * rng.uniform(0.5, 2, (3, 80, 3)).astype(np.float32),
+    outcomes.cost * stretch,
+  )
+  many = jax.jit(jax.vmap(eom_core, (0, None, None, None)))(
+    seeds, samples, share, np.float32(0.6)
+  )
+  for k in range(3):
+    one = eom_result(
+      jax.tree.map(lambda y, k=k: y[k], seeds), samples, (1 / 3,) * 3, 0.6
+    )
+    np.testing.assert_allclose(many.revenue[k], one.revenue, rtol=1e-3)
+    np.testing.assert_allclose(many.cost[k], one.cost, rtol=1e-5)
+
+
+def test_fc_10_import_leaves_the_64_bit_switch_alone():
+  code = (
+    "import jax; before = jax.config.jax_enable_x64; "
+    "import bidfcl_jax.evaluation; "
+    "assert jax.config.jax_enable_x64 == before"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_misuse_is_refused():
   outcomes, samples, _ = trial(0)
   bad = np.array(outcomes.cost)
@@ -230,6 +294,9 @@ def test_misuse_is_refused():
     eom(outcomes, samples, None, np.nan)
   with pytest.raises(ValueError, match="add up to 0.9"):
     eom(outcomes, samples, (0.3, 0.3, 0.3), 0.5)
+  with pytest.raises(ValueError, match="run from 0 to 2, but 2 shares"):
+    pair = jax.tree.map(lambda y: y[:, :2], outcomes)
+    eom(pair, samples, (0.5, 0.5), 0.5)
   with pytest.raises(ValueError, match="no randomised row of arm 2"):
     weight = (samples.arm < 2).astype(np.float32)
     eom(outcomes, samples.replace(weight=weight), None, 0.5)
