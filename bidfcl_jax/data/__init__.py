@@ -1,6 +1,14 @@
-"""Data: from files or a simulated world to a checked Study."""
+"""Data: from files or a simulated world to a checked Study, and its batches."""
 
+from bidfcl_jax.config import HybridConfig, SimulatorConfig
 from bidfcl_jax.data.assemble import Rows, assemble
+from bidfcl_jax.data.batches import (
+  Block,
+  batches_per_epoch,
+  epoch_rows,
+  part,
+  take_block,
+)
 from bidfcl_jax.data.hillstrom import load_hillstrom
 from bidfcl_jax.data.hybrid import hybrid_study
 from bidfcl_jax.data.scaling import fit_scalers, standardise
@@ -11,16 +19,23 @@ from bidfcl_jax.data.splits import split
 from bidfcl_jax.data.tables import load_table
 
 __all__ = [
+  "Block",
+  "HybridConfig",
   "Rows",
+  "SimulatorConfig",
   "assemble",
+  "batches_per_epoch",
   "counted_propensity",
   "declared_propensity",
+  "epoch_rows",
   "fit_scalers",
   "hybrid_study",
   "load_hillstrom",
   "load_social_pressure",
   "load_table",
+  "part",
   "simulate",
   "split",
   "standardise",
+  "take_block",
 ]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bidfcl_jax.data import declared
 from bidfcl_jax.data.scaling import fit_scalers, standardise
 from bidfcl_jax.data.shares import counted_propensity, declared_propensity
 from bidfcl_jax.types import Samples, Study, Truth
@@ -152,18 +153,6 @@ def _arm_shares(samples: Samples, propensity, arm_names) -> np.ndarray:
   return declared_propensity(propensity, len(arm_names))
 
 
-def _checked_known_cost(known_cost, arms: int) -> np.ndarray | None:
-  if known_cost is None:
-    return None
-  known_cost = np.asarray(known_cost, np.float64)
-  if known_cost.shape != (arms,) or not np.all(np.isfinite(known_cost)):
-    raise ValueError(
-      f"known_cost {known_cost.tolist()} must give one finite cost for each "
-      f"of the {arms} arms"
-    )
-  return known_cost
-
-
 def _check_truth(truth: Truth | None, study: Study) -> None:
   if truth is None:
     return
@@ -207,7 +196,7 @@ def assemble(
     budget: default budget per capita; None takes the mean cost of arm M//2
       on rct_train (its known cost where known_cost is given).
     truth: what is known about the world, kept as it is.
-    allow_negative_cost: accept negative observed costs.
+    allow_negative_cost: accept negative observed or known costs.
 
   Returns:
     Study of NumPy arrays: standardised float32 features, money in original
@@ -235,7 +224,10 @@ def assemble(
   }
   train = samples["rct_train"]
   propensity = _arm_shares(train, propensity, arm_names)
-  known_cost = _checked_known_cost(known_cost, len(arm_names))
+  if known_cost is not None:
+    known_cost = declared.known_cost(
+      known_cost, arm_names, allow_negative=allow_negative_cost
+    )
   middle = len(arm_names) // 2
   if budget is None and known_cost is not None:
     budget = known_cost[middle]

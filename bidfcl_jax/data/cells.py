@@ -1,7 +1,7 @@
 """Cells of a table: converted to numbers or codes, or refused by name.
 
 Whatever does not convert is refused with the file, the line, the column and
-the cell (`Table.refuse` in files.py); nothing is guessed and nothing counts
+the cell (`Table.refuse` in parsing.py); nothing is guessed and nothing counts
 as 0.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from bidfcl_jax.data.files import Table
+from bidfcl_jax.data.parsing import Table
 
 
 def words(table: Table, column: str) -> pl.Series:

@@ -21,13 +21,13 @@ from bidfcl_jax.data.cells import (
   refuse_flaws,
   refuse_outside,
 )
-from bidfcl_jax.data.files import (
+from bidfcl_jax.data.hybrid import hybrid_study
+from bidfcl_jax.data.parsing import (
   Table,
   parse_csv,
   read_bytes,
   warn_unless_sha256,
 )
-from bidfcl_jax.data.hybrid import hybrid_study
 from bidfcl_jax.types import Study
 
 SHA256 = "0e5893329d8b93cefecc571777672028290ab69865718020c78c7284f291aece"

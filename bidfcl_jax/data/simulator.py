@@ -3,7 +3,8 @@
 The world's law is in world.py; here people are drawn from it and become a
 Study (simulator.md). World and parts have random streams of their own: the
 same key gives the same world whatever the sizes, and the same people whatever
-the method. Work goes in chunks, so memory stays near the size of the result.
+the method. Work goes in chunks, so memory peaks near twice the size of the
+result (the raw features and the standardised ones).
 """
 
 import jax

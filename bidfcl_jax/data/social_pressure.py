@@ -26,13 +26,13 @@ from bidfcl_jax.data.cells import (
   refuse_outside,
 )
 from bidfcl_jax.data.declared import known_cost
-from bidfcl_jax.data.files import (
+from bidfcl_jax.data.hybrid import hybrid_study
+from bidfcl_jax.data.parsing import (
   Table,
   parse_csv,
   read_bytes,
   warn_unless_sha256,
 )
-from bidfcl_jax.data.hybrid import hybrid_study
 from bidfcl_jax.types import Study
 
 SHA256 = "969964856c130f80783ded77575ba068b9288c518f42c65866324639dd738b7b"

@@ -29,7 +29,7 @@ from bidfcl_jax.data.cells import (
   words,
 )
 from bidfcl_jax.data.declared import declared_arms, known_cost
-from bidfcl_jax.data.files import Table, read_table
+from bidfcl_jax.data.parsing import Table, read_table
 from bidfcl_jax.data.splits import split
 from bidfcl_jax.types import Study
 

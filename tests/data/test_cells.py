@@ -9,7 +9,7 @@ from bidfcl_jax.data.cells import (
   refuse_outside,
   words,
 )
-from bidfcl_jax.data.files import Table, parse_csv
+from bidfcl_jax.data.parsing import Table, parse_csv
 
 
 def column(*cells):

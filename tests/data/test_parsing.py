@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bidfcl_jax.data.files import (
+from bidfcl_jax.data.parsing import (
   parse_csv,
   read_bytes,
   read_table,
