@@ -198,12 +198,15 @@ class TrainingConfig:
     max_skipped: non-finite steps in a row that end the run.
     scan_blocks: blocks in one jitted scan; 0 means a whole epoch. A checkpoint
       may follow each scan.
+    checkpoint_seconds: least time between two checkpoints inside a stage; one
+      is written at the end of every stage anyway.
   """
 
   checkpoint: str = "ema_last"
   ema: float = 0.99
   max_skipped: int = 100
   scan_blocks: int = 0
+  checkpoint_seconds: float = 60.0
 
 
 @dataclass

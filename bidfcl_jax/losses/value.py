@@ -1,5 +1,4 @@
-"""Off-policy value of a policy on randomised rows: the one place that divides
-by a propensity.
+"""Off-policy value on randomised rows: the one place that divides by p.
 
 Estimators by name, for revenue and cost alike (y either of them, z the
 policy's probability of each arm, p the arm shares, w row weights):

@@ -1,0 +1,39 @@
+"""Methods by the names of the tables: a new one is a file and a line here."""
+
+import difflib
+
+from bidfcl_jax.config import Config
+from bidfcl_jax.methods import bidfcl, ensembles, two_stage
+from bidfcl_jax.methods.method import Method, Stage, State
+
+_REGISTRY = {**two_stage.METHODS, **ensembles.METHODS, **bidfcl.METHODS}
+
+
+def names() -> tuple[str, ...]:
+  """Returns the names that `make` knows, in the order of the tables."""
+  return tuple(_REGISTRY)
+
+
+def make(name: str, config: Config) -> Method:
+  """Makes a method.
+
+  Args:
+    name: one of `names()`.
+    config: settings of the run.
+
+  Returns:
+    The Method.
+
+  Raises:
+    ValueError: unknown name; the message has the nearest and all names.
+  """
+  if name not in _REGISTRY:
+    near = difflib.get_close_matches(name, _REGISTRY, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(
+      f"unknown method {name!r}{hint} (known: {', '.join(_REGISTRY)})"
+    )
+  return _REGISTRY[name](config)
+
+
+__all__ = ["Method", "Stage", "State", "make", "names"]

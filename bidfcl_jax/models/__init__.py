@@ -1,0 +1,6 @@
+"""Networks as pairs of pure functions."""
+
+from bidfcl_jax.models.bridge import make_bridge
+from bidfcl_jax.models.mlp import MLP, Network, make_target
+
+__all__ = ["MLP", "Network", "make_bridge", "make_target"]

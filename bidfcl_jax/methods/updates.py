@@ -1,0 +1,181 @@
+"""One guarded step of the target, and the stages made of such steps alone."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bidfcl_jax.bilevel import all_finite
+from bidfcl_jax.config import SourceConfig
+from bidfcl_jax.data.batches import batches_per_epoch, part
+from bidfcl_jax.losses.prediction import factual_loss
+from bidfcl_jax.methods.method import (
+  Stage,
+  State,
+  study_scale,
+  to_money,
+  to_scaled,
+)
+from bidfcl_jax.models import Network
+from bidfcl_jax.types import Study
+
+
+class Schedule(NamedTuple):
+  """aux of a plain stage: steps of the whole stage, for the schedule."""
+
+  total: jax.Array
+
+
+def make_optimiser(source: SourceConfig) -> optax.GradientTransformation:
+  """AdamW without its step size, which `learning_rate` gives per step."""
+  return optax.chain(
+    optax.scale_by_adam(), optax.add_decayed_weights(source.weight_decay)
+  )
+
+
+def learning_rate(source: SourceConfig, count: jax.Array, total: jax.Array):
+  """Returns the step size after `count` of `total` steps."""
+  if source.schedule == "constant":
+    return source.learning_rate
+  share = jnp.clip(count / jnp.maximum(total, 1), 0, 1)
+  return source.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * share))
+
+
+def select(condition: jax.Array, new: Any, old: Any) -> Any:
+  """Returns new where condition holds, else old, leaf by leaf."""
+  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def guarded_update(
+  state: State,
+  loss: jax.Array,
+  gradient: Any,
+  weight: jax.Array,
+  source: SourceConfig,
+  total: jax.Array,
+) -> tuple[State, dict[str, jax.Array]]:
+  """Moves the target one step, unless the batch is empty or not finite.
+
+  Returns:
+    (state, metrics): unchanged to the bit where the step is refused;
+    "skipped" is 1 where a batch with rows was refused.
+  """
+  alive = jnp.sum(weight) > 0
+  finite = jnp.isfinite(loss) & all_finite(gradient)
+  count = optax.tree.get(state.optimiser, "count")
+  updates, optimiser = make_optimiser(source).update(
+    gradient, state.optimiser, state.target
+  )
+  rate = learning_rate(source, count, total)
+  target = jax.tree.map(lambda p, u: p - rate * u, state.target, updates)
+  applied = alive & finite
+  new = state.replace(step=state.step + 1, target=target, optimiser=optimiser)
+  metrics = {
+    "loss": jnp.where(alive & finite, loss, jnp.nan),
+    "skipped": (alive & ~finite).astype(jnp.float32),
+  }
+  return select(applied, new, state), metrics
+
+
+def restart(network: Network, source: SourceConfig):
+  """Returns an `enter` that draws a new target from the stage's key."""
+
+  def enter(key, state, study: Study):
+    features = study.rct_train.features.shape[1]
+    target = network.init(key, features, study.arms)
+    return go_on(source)(key, state.replace(target=target), study)
+
+  return enter
+
+
+def go_on(source: SourceConfig):
+  """Returns an `enter` that keeps the target, with a new optimiser."""
+
+  def enter(key, state, study: Study):
+    del key, study
+    return state.replace(
+      step=jnp.zeros((), jnp.int32),
+      optimiser=make_optimiser(source).init(state.target),
+    )
+
+  return enter
+
+
+def plain_init(network: Network, source: SourceConfig) -> Callable:
+  """Returns the `init` of a method whose state is a plain State."""
+
+  def init(key, study: Study) -> State:
+    features = study.rct_train.features.shape[1]
+    target = network.init(key, features, study.arms)
+    return State(
+      step=jnp.zeros((), jnp.int32),
+      target=target,
+      optimiser=make_optimiser(source).init(target),
+      scale=study_scale(study),
+    )
+
+  return init
+
+
+def money_apply(network: Network) -> Callable:
+  """Returns (state, features) -> Outcomes of the target, original units."""
+
+  def apply(state, features):
+    return to_money(network.apply(state.target, features), state.scale)
+
+  return apply
+
+
+def total_steps(study: Study, reads: str, source: SourceConfig, epochs: int):
+  """Returns the batches of a whole stage, as an array."""
+  rows = len(part(study, reads))
+  return jnp.asarray(epochs * batches_per_epoch(rows, source.batch))
+
+
+def prediction_stage(
+  name: str,
+  reads: str,
+  source: SourceConfig,
+  network: Network,
+  enter: Callable,
+) -> Stage:
+  """A stage of factual regression (TSM-SL's loss, baselines.md 2.1)."""
+
+  def fixed(state, study):
+    del state
+    return Schedule(total_steps(study, reads, source, source.epochs))
+
+  def step(key, state, block, aux):
+    del key
+
+    def one(state, samples):
+      samples = to_scaled(samples, state.scale)
+
+      def loss(target):
+        return factual_loss(
+          network.apply(target, samples.features),
+          samples,
+          learn_cost=state.scale.learn_cost,
+        )
+
+      value, gradient = jax.value_and_grad(loss)(state.target)
+      return guarded_update(
+        state, value, gradient, samples.weight, source, aux.total
+      )
+
+    return jax.lax.scan(one, state, block.samples)
+
+  return Stage(
+    name=name,
+    reads=reads,
+    batch=source.batch,
+    epochs=source.epochs,
+    period=1,
+    keep=True,
+    apply=money_apply(network),
+    enter=enter,
+    fixed=fixed,
+    step=step,
+  )

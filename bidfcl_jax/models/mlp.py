@@ -1,0 +1,103 @@
+"""The multi-head MLP that every method shares (paper, section 5.1).
+
+One trunk, 2M linear outputs: M revenues, then M costs, both in scaled units
+(each divided by its RCT-train standard deviation, no shift).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from bidfcl_jax.config import NetworkConfig
+from bidfcl_jax.types import Outcomes
+
+ACTIVATIONS = {"elu": nn.elu, "relu": nn.relu}
+
+
+class MLP(nn.Module):
+  """Dense layers with the last one's initial weights scaled down.
+
+  Attributes:
+    hidden: units per hidden layer.
+    outputs: units of the last, linear layer.
+    activation: a key of ACTIVATIONS.
+    last_scale: factor on the initial weights of the last layer.
+    last_bias: initial bias of the last layer.
+  """
+
+  hidden: tuple[int, ...]
+  outputs: int
+  activation: str = "elu"
+  last_scale: float = 1.0
+  last_bias: float = 0.0
+
+  @nn.compact
+  def __call__(self, features):
+    """Maps `[n, d]` to `[n, outputs]`."""
+    dtype = features.dtype
+    x = features
+    for units in self.hidden:
+      x = nn.Dense(units, param_dtype=dtype)(x)
+      x = ACTIVATIONS[self.activation](x)
+    last = nn.initializers.variance_scaling(
+      self.last_scale**2, "fan_in", "truncated_normal"
+    )
+    return nn.Dense(
+      self.outputs,
+      kernel_init=last if self.last_scale > 0 else nn.initializers.zeros,
+      bias_init=nn.initializers.constant(self.last_bias),
+      param_dtype=dtype,
+      name="head",
+    )(x)
+
+
+class Network(NamedTuple):
+  """A network as a pair of pure functions.
+
+  Attributes:
+    init: (key, d, M) -> params.
+    apply: (params, features [n, d]) -> Outcomes `[n, M]`, scaled units.
+  """
+
+  init: Callable[[jax.Array, int, int], Any]
+  apply: Callable[[Any, jax.Array], Outcomes]
+
+
+def two_heads(
+  make_module: Callable[[int], MLP],
+  link: Callable[[jax.Array], jax.Array] = lambda x: x,
+) -> Network:
+  """Makes a Network out of a module of 2M outputs.
+
+  Args:
+    make_module: number of outputs -> module.
+    link: element-wise function of the outputs.
+
+  Returns:
+    The Network; `apply` reads M off the parameters, so that a method can be
+    made before the study is known.
+  """
+
+  def init(key, features, arms):
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    row = jnp.zeros((1, features), dtype)
+    return make_module(2 * arms).init(key, row)["params"]
+
+  def apply(params, features):
+    outputs = params["head"]["bias"].shape[-1]
+    cells = link(make_module(outputs).apply({"params": params}, features))
+    return Outcomes(cells[:, : outputs // 2], cells[:, outputs // 2 :])
+
+  return Network(jax.jit(init, static_argnums=(1, 2)), apply)
+
+
+def make_target(config: NetworkConfig) -> Network:
+  """Makes the network of target and teacher, F: `[n, d]` -> Outcomes."""
+  return two_heads(
+    lambda outputs: MLP(
+      config.hidden, outputs, config.activation, config.last_scale
+    )
+  )

@@ -1,0 +1,297 @@
+"""One trainer for every method: stages, epochs, validation, checkpoints.
+
+The same call with the same folder goes on where a run was stopped, bit for bit
+on one device: every epoch's order and every block's key are functions of the
+seed, the stage's name and the block's number, and a resume calls a stage's
+`fixed` but never its `enter`.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from bidfcl_jax.config import Config
+from bidfcl_jax.data.batches import epoch_rows, part
+from bidfcl_jax.files import append_line, read_lines, write_lines
+from bidfcl_jax.keys import stream
+from bidfcl_jax.methods import Method, Stage, State
+from bidfcl_jax.training.checkpoints import Checkpoints, Position
+from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
+from bidfcl_jax.training.validation import candidate, measure, score
+from bidfcl_jax.types import Study
+
+History = list[dict[str, Any]]
+
+
+class Stopped(RuntimeError):
+  """The run was asked to stop; a checkpoint was written."""
+
+
+class Diverged(RuntimeError):
+  """Too many steps in a row were not finite."""
+
+
+def _summary(metrics: dict[str, np.ndarray]) -> dict[str, float]:
+  """Means over an epoch of what each block reported; "skipped" is a sum."""
+  record = {}
+  for name, values in metrics.items():
+    values = np.asarray(values, np.float64)
+    if name == "skipped":
+      record[name] = float(values.sum())
+      continue
+    seen = values[np.isfinite(values)]
+    record[name] = float(seen.mean()) if seen.size else float("nan")
+  return record
+
+
+def _skip_run(skipped: np.ndarray, before: int) -> int:
+  """Returns the longest run of skips that ends in these batches or inside."""
+  run = longest = before
+  for bad in np.asarray(skipped).ravel():
+    run = run + 1 if bad else 0
+    longest = max(longest, run)
+  return longest if run < longest else run
+
+
+class _Fit:
+  """The moving parts of one fit; `fit` is its only user."""
+
+  def __init__(self, method, study, key, config, workdir, on_record, stop):
+    self.method, self.key, self.config = method, key, config
+    self.study = study.for_learners()
+    self.on_record, self.stop = on_record, stop
+    self.rule = config.training.checkpoint
+    budget = study.budget if config.budget is None else config.budget
+    self.valid = (
+      jax.tree.map(jnp.asarray, study.rct_valid),
+      jnp.asarray(study.propensity, float),
+      jnp.asarray(budget, float),
+    )
+    self.folder = None if workdir is None else Path(workdir)
+    self.checkpoints = None
+    if self.folder is not None:
+      self.checkpoints = Checkpoints(self.folder / "checkpoints")
+    self.history: History = []
+    self.saved_at = time.monotonic()
+
+  # -- what a checkpoint holds
+
+  def snapshot(self, progress: Progress, best: Any) -> dict[str, Any]:
+    return {
+      "progress": progress,
+      "best": best,
+      "key": jax.random.key_data(self.key),
+      "scalers": jax.tree.map(jnp.asarray, self.study.scalers),
+    }
+
+  def save(self, position, progress, best, meta) -> None:
+    if self.checkpoints is not None:
+      self.checkpoints.save(position, self.snapshot(progress, best), meta)
+      self.saved_at = time.monotonic()
+
+  def restore(self, state: State):
+    """Returns (position, progress, best target, meta) to begin from."""
+    progress = start_stage(state)
+    fresh = (Position(), progress, state.target, {})
+    if self.checkpoints is None:
+      return fresh
+    found = self.checkpoints.latest(self.snapshot(progress, state.target))
+    if found is None:
+      return fresh
+    position, arrays, meta = found
+    if not np.array_equal(arrays["key"], jax.random.key_data(self.key)):
+      raise ValueError(
+        f"{self.folder} holds a run of another seed; use another folder"
+      )
+    kept = [
+      line
+      for line in read_lines(self.folder / "metrics.jsonl")
+      if (line["stage_index"], line["epoch"]) < position[:2]
+    ]
+    write_lines(self.folder / "metrics.jsonl", kept)
+    self.history = kept
+    return position, arrays["progress"], arrays["best"], meta
+
+  def record(self, line: dict[str, Any]) -> None:
+    if line.get("zero_hypergradient"):
+      logging.warning(
+        "%s, epoch %d: hypergradient exactly 0 in %.0f %% of bridge updates; "
+        "the bridge has no signal there",
+        line["stage"],
+        line["epoch"],
+        100 * line["zero_hypergradient"],
+      )
+    self.history.append(line)
+    if self.folder is not None:
+      append_line(self.folder / "metrics.jsonl", line)
+    if self.on_record is not None:
+      self.on_record(line)
+
+  # -- one stage
+
+  def blocks(self, stage: Stage, key: jax.Array, rows: int, epoch: int):
+    """Returns the epoch's blocks `[chunks, blocks, period, batch]`."""
+    order = epoch_rows(
+      jax.random.fold_in(key, epoch), rows, stage.batch, stage.period
+    )
+    size = self.config.training.scan_blocks or len(order)
+    size = min(size, len(order))
+    missing = -len(order) % size
+    order = np.pad(order, ((0, missing), (0, 0), (0, 0)), constant_values=-1)
+    return order.reshape(-1, size, *order.shape[1:])
+
+  def run_stage(self, index: int, progress, best, position, meta):
+    stage = self.method.stages[index]
+    key = stream(self.key, stage.name)
+    samples = part(self.study, stage.reads)
+    rows = len(samples)
+    samples = jax.tree.map(jnp.asarray, samples)
+    aux = stage.fixed(progress.state, self.study)
+    scan = epoch_scan(stage.step, self.config.training.ema)
+    best_score = meta.get("best_score", float("-inf"))
+    skips = meta.get("skips", 0)
+    for epoch in range(position.epoch, stage.epochs):
+      begun = time.monotonic()
+      chunks = self.blocks(stage, stream(key, "order"), rows, epoch)
+      size = chunks.shape[1]
+      first_chunk = position.block // size if epoch == position.epoch else 0
+      collected = []
+      for chunk in range(first_chunk, len(chunks)):
+        number = (epoch * len(chunks) + chunk) * size
+        progress, metrics = scan(
+          progress, samples, chunks[chunk], number, stream(key, "step"), aux
+        )
+        metrics = jax.device_get(metrics)
+        collected.append(metrics)
+        skips = self.check_skips(metrics, skips, progress)
+        end = chunk + 1 == len(chunks)
+        if not end and self.due():
+          here = Position(index, epoch, (chunk + 1) * size)
+          self.save(here, progress, best, _meta(best_score, skips))
+          self.leave_if_asked()
+      joined = {
+        name: np.concatenate([part[name] for part in collected])
+        for name in collected[0]
+      }
+      line = {
+        "stage": stage.name,
+        "stage_index": index,
+        "epoch": epoch,
+        "step": int(progress.state.step),
+        **_summary(joined),
+        **measure(stage.apply, progress, self.rule, *self.valid),
+      }
+      line["seconds"] = time.monotonic() - begun
+      self.record(line)
+      now = score(self.rule, line) if stage.keep else float("-inf")
+      if now > best_score:
+        best_score = now
+        best = jax.tree.map(jnp.copy, candidate(progress, self.rule))
+      if self.due() and epoch + 1 < stage.epochs:
+        here = Position(index, epoch + 1)
+        self.save(here, progress, best, _meta(best_score, skips))
+        self.leave_if_asked()
+    return self.chosen(stage, progress, best, best_score)
+
+  def chosen(self, stage, progress, best, best_score) -> State:
+    """Returns the state that the stage leaves behind."""
+    if not stage.keep:
+      return progress.state
+    if self.rule == "ema_last" or best_score == float("-inf"):
+      best = candidate(progress, self.rule)
+    return progress.state.replace(target=best)
+
+  def check_skips(self, metrics, before: int, progress) -> int:
+    skipped = np.asarray(metrics["skipped"]).ravel()
+    longest = _skip_run(skipped, before)
+    if longest >= self.config.training.max_skipped:
+      raise Diverged(
+        f"{longest} steps in a row were not finite, the last near step "
+        f"{int(progress.state.step)}; parameters were not touched by them. "
+        "Lower the learning rate or look for extreme outcomes"
+      )
+    return longest if skipped.size and skipped[-1] else 0
+
+  def due(self) -> bool:
+    waited = time.monotonic() - self.saved_at
+    return self.stop() or waited > self.config.training.checkpoint_seconds
+
+  def leave_if_asked(self) -> None:
+    if self.stop():
+      raise Stopped("stopped on request; the same command goes on")
+
+  # -- all stages
+
+  def run(self) -> State:
+    init_key = stream(self.key, "init")
+    state = self.method.init(init_key, self.study)
+    position, progress, best, meta = self.restore(state)
+    for index in range(position.stage, len(self.method.stages)):
+      stage = self.method.stages[index]
+      if (index, 0, 0) >= position:
+        key = stream(self.key, stage.name)
+        state = stage.enter(stream(key, "enter"), progress.state, self.study)
+        progress = start_stage(state)
+        best, meta = progress.state.target, {}
+        best = jax.tree.map(jnp.copy, best)
+      if stage.epochs:
+        state = self.run_stage(index, progress, best, position, meta)
+        progress = start_stage(state)
+      position = Position(index + 1)
+      self.save(position, progress, progress.state.target, {})
+      if index + 1 < len(self.method.stages):
+        self.leave_if_asked()
+    return progress.state
+
+
+def _meta(best_score: float, skips: int) -> dict[str, float]:
+  # JSON has no infinity; a missing score means none yet.
+  meta = {"skips": skips}
+  return meta | ({"best_score": best_score} if np.isfinite(best_score) else {})
+
+
+def fit(
+  method: Method,
+  study: Study,
+  key: jax.Array,
+  config: Config,
+  workdir: str | Path | None = None,
+  *,
+  on_record: Callable[[dict[str, Any]], None] | None = None,
+  should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[State, History]:
+  """Trains a method on a study.
+
+  Args:
+    method: a Method.
+    study: its truth and test part are taken out before the method sees it.
+    key: one seed; the same seed gives all methods the same batches and initial
+      weights in stages of the same name.
+    config: settings; `config.training` is the trainer's own part.
+    workdir: folder of checkpoints and metrics.jsonl; a run found there goes on.
+      None keeps everything in memory.
+    on_record: called with each epoch's record.
+    should_stop: asked after every scan; True saves a checkpoint and raises
+      Stopped.
+
+  Returns:
+    (state, history): the final state, its target being the checkpoint rule's
+    choice, and one record per epoch.
+
+  Raises:
+    Stopped: after should_stop.
+    Diverged: config.training.max_skipped steps in a row were not finite.
+    ValueError: the folder holds another seed's or another method's run.
+  """
+  running = _Fit(method, study, key, config, workdir, on_record, should_stop)
+  try:
+    return running.run(), running.history
+  finally:
+    if running.checkpoints is not None:
+      running.checkpoints.close()

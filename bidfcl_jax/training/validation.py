@@ -1,0 +1,81 @@
+"""What is measured on validation rows after each epoch, and what it decides.
+
+Checkpoint rules, one for all methods of a run (simulator.md):
+
+  "ema_last"   the average of the target at the last epoch (default: IPW-EOM on
+               a small validation set is mostly noise)
+  "valid_mse"  the target of the epoch with the least validation MSE
+  "valid_eom"  the target of the epoch with the greatest validation EOM (Alg. 1)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bidfcl_jax.evaluation.eom import eom_core
+from bidfcl_jax.losses.prediction import factual_loss
+from bidfcl_jax.methods.method import Scale, to_scaled
+from bidfcl_jax.training.epochs import Progress, averaged_target
+from bidfcl_jax.types import Outcomes, Samples
+
+
+@jax.jit
+def _measures(
+  outcomes: Outcomes, scale: Scale, samples: Samples, propensity, budget
+) -> dict[str, jax.Array]:
+  scaled = Outcomes(
+    outcomes.revenue / scale.revenue, outcomes.cost / scale.cost
+  )
+  mse = factual_loss(
+    scaled, to_scaled(samples, scale), learn_cost=scale.learn_cost
+  )
+  eom = eom_core(outcomes, samples, propensity, budget).revenue
+  return {"valid_mse": mse, "valid_eom": eom}
+
+
+def candidate(progress: Progress, rule: str) -> Any:
+  """Returns the target that the rule would judge now."""
+  if rule == "ema_last":
+    return averaged_target(progress)
+  return progress.state.target
+
+
+def measure(
+  apply: Callable | None,
+  progress: Progress,
+  rule: str,
+  samples: Samples,
+  propensity: jax.Array,
+  budget: jax.Array,
+) -> dict[str, float]:
+  """Returns validation MSE (scaled units) and EOM of the rule's candidate.
+
+  Args:
+    apply: the stage's; None measures nothing.
+    progress: after an epoch.
+    rule: the checkpoint rule.
+    samples: validation rows.
+    propensity: `[M]`.
+    budget: scalar, per capita.
+
+  Returns:
+    {"valid_mse", "valid_eom"} or {}.
+  """
+  if apply is None:
+    return {}
+  state = progress.state.replace(target=candidate(progress, rule))
+  outcomes = jax.jit(apply)(state, samples.features)
+  values = _measures(outcomes, state.scale, samples, propensity, budget)
+  return {name: float(value) for name, value in values.items()}
+
+
+def score(rule: str, measures: dict[str, float]) -> float:
+  """Returns what the rule maximises; -inf where it is not a number."""
+  if rule == "ema_last" or not measures:
+    return float("-inf")
+  value = (
+    -measures["valid_mse"] if rule == "valid_mse" else (measures["valid_eom"])
+  )
+  return value if jnp.isfinite(value) else float("-inf")

@@ -1,0 +1,93 @@
+"""Tables and pictures of a finished run, made from its records alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bidfcl_jax import report
+from bidfcl_jax.files import read_lines, write_atomic
+from bidfcl_jax.report import Result
+from bidfcl_jax.types import Curve
+from experiments import runner
+
+OURS = ("Bi-DFCL-PPL",)
+
+
+def _curves(names, seeds, workdir: Path) -> dict[str, list[Curve]]:
+  def read(name, seed):
+    path = runner.fit_folder(workdir, name, seed) / "curve.json"
+    points = json.loads(path.read_text(encoding="utf-8"))
+    return Curve(**{k: np.asarray(v, np.float64) for k, v in points.items()})
+
+  return {name: [read(name, seed) for seed in seeds] for name in names}
+
+
+def _mean_budget(results: list[Result]) -> float:
+  """The default budget is a study's own: worlds differ a little."""
+  budgets = [r.metric("budget") for r in results if "budget" in r.metrics]
+  return float(np.mean(budgets))
+
+
+def _reference(names) -> str:
+  return "TSM-SL-RCT" if "TSM-SL-RCT" in names else names[0]
+
+
+def _tables(results, plan, data: str) -> dict[str, report.Table]:
+  """Returns metric -> table, the one to read first in front."""
+  simulated = data == "simulated"
+  seen = {name for result in results for name in result.metrics}
+  metrics = [m for m in ("oracle_eom", "eom", "aucc") if m in seen]
+  description = data
+  if simulated:
+    world = plan.config.simulator
+    description = (
+      f"simulated {world.kind}, {world.n_obs:,} OBS and {world.n_rct:,} RCT "
+      f"rows a world, recipe {plan.config.recipe}"
+    )
+  tables = {}
+  for metric in metrics:
+    setting = report.Setting(
+      data=description,
+      budget=_mean_budget(results),
+      estimator="true outcomes" if metric == "oracle_eom" else "ipw",
+      checkpoint=plan.config.training.checkpoint,
+    )
+    tables[metric] = report.summary(
+      results,
+      setting,
+      metric=metric,
+      reference=_reference(plan.names),
+      relative="per_seed" if simulated else "mean",
+    )
+  return tables
+
+
+def publish(
+  results: list[Result], plan: runner.Plan, workdir: Path, data: str
+) -> str:
+  """Writes tables/ and figures/ and returns the main table as text."""
+  tables = _tables(results, plan, data)
+  for metric, table in tables.items():
+    path = workdir / "tables" / metric
+    write_atomic(path.with_suffix(".md"), report.to_markdown(table))
+    write_atomic(path.with_suffix(".csv"), report.to_csv(table))
+    write_atomic(path.with_suffix(".tex"), report.to_latex(table))
+  curves = _curves(plan.names, plan.seeds, workdir)
+  report.cost_curves(
+    curves,
+    workdir / "figures" / "cost_curves.png",
+    budget=_mean_budget(results),
+    reference=_reference(plan.names),
+    ours=OURS,
+  )
+  records = [
+    {**line, "method": name, "epoch": epoch}
+    for name in plan.names
+    for seed in plan.seeds
+    for epoch, line in enumerate(
+      read_lines(runner.fit_folder(workdir, name, seed) / "metrics.jsonl")
+    )
+  ]
+  report.training_curves(records, workdir / "figures" / "training.png")
+  return report.to_text(next(iter(tables.values())))

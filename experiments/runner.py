@@ -1,0 +1,216 @@
+"""Several methods on several seeds: train, judge, keep; resumable.
+
+The unit is a fit: one method on one seed, in a folder of its own. A fit whose
+result stands in metrics.jsonl is not run again.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tqdm
+
+from bidfcl_jax import evaluation, methods, training
+from bidfcl_jax.config import Config
+from bidfcl_jax.files import read_lines, write_json
+from bidfcl_jax.keys import stream
+from bidfcl_jax.models.chunks import apply_in_chunks
+from bidfcl_jax.report import Result, WorkDir, collect
+from bidfcl_jax.types import Curve, Outcomes, Study
+
+
+class Plan(NamedTuple):
+  """What a run is to do.
+
+  Attributes:
+    names: methods.
+    seeds: first to last.
+    config: settings.
+    load: seed -> Study.
+  """
+
+  names: tuple[str, ...]
+  seeds: tuple[int, ...]
+  config: Config
+  load: Callable[[int], Study]
+
+  def budget(self, study: Study) -> float:
+    """Returns the run's budget per capita, or the study's default."""
+    chosen = self.config.budget
+    return float(study.budget if chosen is None else chosen)
+
+
+def study_hash(study: Study) -> str:
+  """Returns sha256 of a study's arrays and names."""
+  digest = hashlib.sha256(repr((study.arm_names, study.feature_names)).encode())
+  for leaf in jax.tree.leaves(study):
+    digest.update(np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()
+
+
+def fit_folder(workdir: Path, method: str, seed: int) -> Path:
+  """Returns the folder of one fit."""
+  return workdir / "fits" / method / f"seed-{seed}"
+
+
+def judge(
+  outcomes: Outcomes, study: Study, budget: float
+) -> tuple[dict[str, float], Curve]:
+  """Values predictions on the test rows.
+
+  Args:
+    outcomes: predictions on the test rows, original units.
+    study: with rct_test, and with truth on simulated data.
+    budget: per capita.
+
+  Returns:
+    (metrics, cost curve): EOM at exact budget and by Algorithm 6, their spend,
+    AUCC for two arms; on simulated data oracle EOM and regret. The curve is
+    the true one where outcomes are known, else estimated by IPW.
+  """
+  test = study.rct_test
+  exact = evaluation.eom_result(outcomes, test, None, budget)
+  letter = evaluation.eom_result(outcomes, test, None, budget, exact=False)
+  metrics = {
+    "eom": exact.revenue,
+    "eom_cost": exact.cost,
+    "eom_letter": letter.revenue,
+    "eom_letter_cost": letter.cost,
+    "mixed_with_control": float(exact.mixed_with_control),
+  }
+  if study.arms == 2:
+    metrics["aucc"] = evaluation.aucc(outcomes, test)
+  truth = None if study.truth is None else study.truth.outcomes
+  if truth is None:
+    return metrics, evaluation.cost_curve(outcomes, test, None)
+  oracle = evaluation.oracle_eom(outcomes, truth, budget)
+  best = evaluation.oracle_policy(truth, budget)
+  metrics["oracle_eom"] = oracle.revenue
+  metrics["oracle_eom_cost"] = oracle.cost
+  metrics["regret"] = best.revenue - oracle.revenue
+  return metrics, evaluation.true_cost_curve(outcomes, truth)
+
+
+def _yardsticks(study: Study, budget: float) -> dict[str, dict[str, float]]:
+  """Values of ORACLE, RANDOM and BEST-ARM."""
+  estimated = evaluation.constant_policies(
+    study.rct_test, budget, arms=study.arms
+  )
+  rows = {
+    "RANDOM": {"eom": estimated.random.revenue},
+    "BEST-ARM": {"eom": estimated.best_arm.revenue},
+  }
+  truth = None if study.truth is None else study.truth.outcomes
+  if truth is not None:
+    known = evaluation.constant_policies(truth, budget)
+    best = evaluation.oracle_policy(truth, budget).revenue
+    rows["RANDOM"]["oracle_eom"] = known.random.revenue
+    rows["BEST-ARM"]["oracle_eom"] = known.best_arm.revenue
+    rows["ORACLE"], _ = judge(truth, study, budget)
+    rows["ORACLE"]["oracle_eom"] = best
+  return rows
+
+
+def _parameters(state) -> int:
+  return sum(leaf.size for leaf in jax.tree.leaves(state.target))
+
+
+def _save_curve(folder: Path, curve: Curve) -> None:
+  write_json(
+    folder / "curve.json",
+    {name: np.asarray(getattr(curve, name)) for name in vars(curve)},
+  )
+
+
+def _training_seconds(history) -> float:
+  """Training time without compilation: the first epoch counts as the others."""
+  by_stage: dict[int, list[float]] = {}
+  for line in history:
+    by_stage.setdefault(line["stage_index"], []).append(line["seconds"])
+  return sum(
+    len(times) * float(np.mean(times[1:] or times))
+    for times in by_stage.values()
+  )
+
+
+def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
+  state, history = training.fit(
+    method,
+    study,
+    stream(jax.random.key(seed), "fit"),
+    plan.config,
+    folder,
+    on_record=on_record,
+    should_stop=should_stop,
+  )
+  outcomes = apply_in_chunks(method.predict, state, study.rct_test.features)
+  budget = plan.budget(study)
+  metrics, curve = judge(outcomes, study, budget)
+  _save_curve(folder, curve)
+  return Result(
+    method.name,
+    seed,
+    {**metrics, "budget": budget},
+    _training_seconds(history),
+    _parameters(state),
+  )
+
+
+def _epochs(method: methods.Method) -> int:
+  return sum(stage.epochs for stage in method.stages)
+
+
+def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
+  """Runs what is missing and returns all results.
+
+  Args:
+    plan: methods, seeds, settings and data.
+    workdir: claimed; results are logged there line by line.
+    should_stop: see `training.fit`.
+
+  Returns:
+    One Result per (method, seed), yardsticks included.
+  """
+  done = set()
+  if workdir.resumed:
+    done = {(r.method, r.seed) for r in collect(workdir.path)}
+  made = {name: methods.make(name, plan.config) for name in plan.names}
+  missing = [
+    (name, seed)
+    for seed in plan.seeds
+    for name in plan.names
+    if (name, seed) not in done
+  ]
+  total = sum(_epochs(made[name]) for name, _ in missing)
+  quiet = not sys.stderr.isatty()
+  bar = tqdm.tqdm(
+    total=total, unit="epoch", mininterval=10 if quiet else 0.5, delay=0.5
+  )
+  with bar:
+    for seed in plan.seeds:
+      todo = [name for name, of in missing if of == seed]
+      if not todo:
+        continue
+      study = plan.load(seed)
+      for name, metrics in _yardsticks(study, plan.budget(study)).items():
+        workdir.log(Result(name, seed, metrics).to_record())
+      for name in todo:
+        bar.set_description(f"{name}, seed {seed}")
+        folder = fit_folder(workdir.path, name, seed)
+        seen = len(read_lines(folder / "metrics.jsonl"))
+        bar.update(min(seen, _epochs(made[name])))
+        result = _fit_one(
+          plan,
+          made[name],
+          study,
+          seed,
+          folder,
+          lambda _: bar.update(),
+          should_stop,
+        )
+        workdir.log(result.to_record())
+  return collect(workdir.path)

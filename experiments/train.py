@@ -1,0 +1,122 @@
+r"""Trains methods and compares them: the main command.
+
+  python -m experiments.train
+
+trains Bi-DFCL-PPL and its plain rivals on three simulated worlds and writes a
+table and a picture. Several methods and seeds go in one call; the same command
+on an unfinished run goes on where it stopped.
+
+  python -m experiments.train --data=hillstrom --data_path=hillstrom.csv.gz \
+    --seeds=5 --workdir=runs/hillstrom
+"""
+
+import dataclasses
+import signal
+
+import jax
+from absl import flags, logging
+
+from bidfcl_jax import config as config_lib
+from bidfcl_jax import methods
+from bidfcl_jax.report import claim, default_workdir
+from experiments import common, publish, runner
+
+MAIN = (
+  "TSM-SL-RCT",
+  "TSM-SL-OBS",
+  "TSM-SL-BOTH",
+  "AVG",
+  "FT",
+  "FROZEN",
+  "Bi-DFCL-PPL",
+)
+METHOD = flags.DEFINE_list(
+  "method",
+  list(MAIN),
+  "Methods separated by commas, or all. Known: " + ", ".join(methods.names()),
+)
+SEEDS = flags.DEFINE_integer(
+  "seeds",
+  3,
+  "Number of seeds: worlds on simulated data, else draws of splits, hybrid and "
+  "initial weights.",
+  lower_bound=1,
+)
+FIRST_SEED = flags.DEFINE_integer(
+  "first_seed", 0, "The first seed.", lower_bound=0
+)
+TOTAL_BUDGET = flags.DEFINE_float(
+  "total_budget", None, "Budget over all test individuals; or give --budget."
+)
+WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run; default: a new one under runs/."
+)
+OVERWRITE = flags.DEFINE_bool(
+  "overwrite", False, "Start afresh where a run stands; it is moved aside."
+)
+
+
+def _names() -> tuple[str, ...]:
+  config = config_lib.make("smoke")
+  if METHOD.value == ["all"]:
+    return methods.names()
+  names = tuple(dict.fromkeys(METHOD.value))
+  if not names:
+    raise ValueError("--method names no method")
+  for name in names:
+    methods.make(name, config)
+  return names
+
+
+def _stop_on_sigterm():
+  asked = []
+  signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+  return lambda: bool(asked)
+
+
+def main() -> None:
+  """Runs the command."""
+  config = common.resolved_config()
+  names = _names()
+  seeds = tuple(range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value))
+  if TOTAL_BUDGET.value is not None and config.budget is not None:
+    raise ValueError("give --budget or --total_budget, not both")
+  first = common.load_study(config, seeds[0])
+  if TOTAL_BUDGET.value is not None:
+    share = TOTAL_BUDGET.value / len(first.rct_test)
+    config = dataclasses.replace(config, budget=share)
+  settings = {
+    "data": common.DATA.value,
+    "methods": names,
+    "seeds": seeds,
+    **config_lib.as_dict(config),
+  }
+  folder = WORKDIR.value or default_workdir(f"train-{common.DATA.value}")
+  should_stop = _stop_on_sigterm()
+  with claim(
+    folder, settings, runner.study_hash(first), overwrite=OVERWRITE.value
+  ) as workdir:
+    device = jax.devices()[0]
+    logging.info(
+      "%s, device %s (%s), matmul precision %s; results in %s",
+      "going on" if workdir.resumed else "starting",
+      device.platform,
+      device.device_kind,
+      jax.config.jax_default_matmul_precision or "default",
+      workdir.path,
+    )
+    cache = {seeds[0]: first}
+    del first
+
+    def load(seed):
+      return cache.pop(seed, None) or common.load_study(config, seed)
+
+    plan = runner.Plan(names, seeds, config, load)
+    results = runner.run(plan, workdir, should_stop)
+    print(publish.publish(results, plan, workdir.path, common.DATA.value))
+    workdir.finish({"results": [r.to_record() for r in results]})
+    print(f"\ntables, figures and checkpoints: {workdir.path}")
+
+
+if __name__ == "__main__":
+  common.run(main)
