@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bidfcl_jax import config as config_lib
@@ -115,6 +115,9 @@ def resolved_config() -> config_lib.Config:
     if name in overrides:
       raise ValueError(f"--config.{name} is not read: give --{instead}")
   overrides["training.checkpoint"] = CHECKPOINT.value
+  if DATA.value == "social_pressure":
+    # Its four small arms leave too few rows under a stronger policy.
+    overrides = {"hybrid.strength": 0.5, "hybrid.clip": 2.0, **overrides}
   if BUDGET.value is not None:
     overrides["budget"] = BUDGET.value
   return config_lib.make(PRESET.value, RECIPE.value, overrides)
@@ -213,6 +216,9 @@ def run(main: Callable[[], None]) -> None:
         f"error: stray words {argv[1:]}; flags begin with --", file=sys.stderr
       )
       sys.exit(2)
+    if not flags.FLAGS["verbosity"].present:
+      # Orbax logs twenty lines a checkpoint.
+      logging.set_verbosity(logging.WARNING)
     if CACHE.value:
       jax.config.update("jax_compilation_cache_dir", CACHE.value)
     try:

@@ -14,11 +14,22 @@ from experiments import runner
 OURS = ("Bi-DFCL-PPL",)
 
 
+def _rising(curve: Curve) -> Curve:
+  """Keeps the points that spend more than all before them.
+
+  Measured spend, unlike predicted spend, may dip where the price falls.
+  """
+  before = np.maximum.accumulate(np.r_[-np.inf, curve.cost[:-1]])
+  kept = curve.cost > before
+  return Curve(curve.cost[kept], curve.revenue[kept], curve.price[kept])
+
+
 def _curves(names, seeds, workdir: Path) -> dict[str, list[Curve]]:
   def read(name, seed):
     path = runner.fit_folder(workdir, name, seed) / "curve.json"
     points = json.loads(path.read_text(encoding="utf-8"))
-    return Curve(**{k: np.asarray(v, np.float64) for k, v in points.items()})
+    points = {k: np.asarray(v, np.float64) for k, v in points.items()}
+    return _rising(Curve(**points))
 
   return {name: [read(name, seed) for seed in seeds] for name in names}
 

@@ -12,9 +12,10 @@ on an unfinished run goes on where it stopped.
 
 import dataclasses
 import signal
+import sys
 
 import jax
-from absl import flags, logging
+from absl import flags
 
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
@@ -97,13 +98,12 @@ def main() -> None:
     folder, settings, runner.study_hash(first), overwrite=OVERWRITE.value
   ) as workdir:
     device = jax.devices()[0]
-    logging.info(
-      "%s, device %s (%s), matmul precision %s; results in %s",
-      "going on" if workdir.resumed else "starting",
-      device.platform,
-      device.device_kind,
-      jax.config.jax_default_matmul_precision or "default",
-      workdir.path,
+    precision = jax.config.jax_default_matmul_precision or "default"
+    print(
+      f"{'going on' if workdir.resumed else 'starting'}: {len(names)} methods "
+      f"x {len(seeds)} seeds on {device.platform} ({device.device_kind}), "
+      f"matmul precision {precision}, results in {workdir.path}",
+      file=sys.stderr,
     )
     cache = {seeds[0]: first}
     del first
