@@ -24,21 +24,21 @@ setup(
   python_requires=">=3.11",
   # One line of reason for each stands in BUILD_NOTES.md.
   install_requires=[
-    "jax>=0.6.0",
-    "jaxlib>=0.6.0",
-    "flax>=0.10.6",
-    "optax>=0.2.4",
+    "jax>=0.10.2",
+    "jaxlib>=0.10.2",
+    "flax>=0.12",
+    "optax>=0.2.6",
     "chex>=0.1.89",
     "numpy>=2.0",
     "absl-py>=2.1",
     "scipy>=1.13",
-    "orbax-checkpoint>=0.11.13",
+    "orbax-checkpoint>=0.11.30",
     "ml_collections>=1.0.0",
     "polars>=1.20",
     "matplotlib>=3.9",
     "tqdm>=4.66",
   ],
   extras_require={
-    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.13"],
+    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9"],
   },
 )

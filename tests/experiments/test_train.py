@@ -1,0 +1,72 @@
+"""The main command, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+TINY = [
+  "--preset=smoke",
+  "--config.simulator.n_obs=400",
+  "--config.simulator.n_rct=300",
+  "--config.simulator.n_valid=200",
+  "--config.simulator.n_test=300",
+  "--config.network.hidden=(8,)",
+]
+
+
+def train(*flags):
+  return subprocess.run(
+    [sys.executable, "-m", "experiments.train", *TINY, *flags],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_fc_18_table_picture_and_a_second_run_refused(tmp_path):
+  folder = tmp_path / "run é 1"
+  flags = ["--method=TSM-SL-RCT,FT", "--seeds=2", f"--workdir={folder}"]
+  first = train(*flags)
+  assert first.returncode == 0, first.stderr
+  assert "Fine-tuning" in first.stdout
+  assert (folder / "figures" / "cost_curves.png").read_bytes()[1:4] == b"PNG"
+  table = (folder / "tables" / "oracle_eom.csv").read_text()
+  assert "TSM-SL" in table
+  results = json.loads((folder / "result.json").read_text())["results"]
+  best = {
+    r["seed"]: r["metrics"]["oracle_eom"]
+    for r in results
+    if r["method"] == "ORACLE"
+  }
+  assert len(best) == 2
+  for result in results:
+    value = result["metrics"]["oracle_eom"]
+    assert value <= best[result["seed"]] * (1 + 1e-6)
+
+  before = (folder / "metrics.jsonl").read_bytes()
+  second = train(*flags)
+  assert second.returncode == 1
+  assert "--overwrite" in second.stderr
+  assert "Traceback" not in second.stderr
+  assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    (["--method=FTT"], "did you mean FT"),
+    (["--config.bilevel.warm_share=2", "stray"], "stray"),
+    (["--data=hillstrom"], "--data_path"),
+    (["--data_path=x.csv"], "not read with --data=simulated"),
+    (["--budget=1", "--total_budget=5"], "not both"),
+    (["--config.obs.batch=0"], "obs.batch=0"),
+  ],
+)
+def test_bad_flags_are_refused_in_one_line(flags, words, tmp_path):
+  done = train(*flags, f"--workdir={tmp_path / 'run'}")
+  assert done.returncode != 0
+  assert words in done.stderr
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
