@@ -85,12 +85,15 @@ def publish(
     write_atomic(path.with_suffix(".csv"), report.to_csv(table))
     write_atomic(path.with_suffix(".tex"), report.to_latex(table))
   curves = _curves(plan.names, plan.seeds, workdir)
+  known = "oracle_eom" in tables
+  oracle = _curves(("ORACLE",) if known else (), plan.seeds, workdir)
   report.cost_curves(
     curves,
     workdir / "figures" / "cost_curves.png",
-    budget=_mean_budget(results),
+    budget=round(_mean_budget(results), 4),
     reference=_reference(plan.names),
     ours=OURS,
+    oracle=oracle.get("ORACLE"),
   )
   records = [
     {**line, "method": name, "epoch": epoch}

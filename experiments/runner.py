@@ -95,8 +95,10 @@ def judge(
   return metrics, evaluation.true_cost_curve(outcomes, truth)
 
 
-def _yardsticks(study: Study, budget: float) -> dict[str, dict[str, float]]:
-  """Values of ORACLE, RANDOM and BEST-ARM."""
+def _yardsticks(
+  study: Study, budget: float, oracle_folder: Path
+) -> dict[str, dict[str, float]]:
+  """Values of RANDOM, BEST-ARM and, where outcomes are known, ORACLE."""
   estimated = evaluation.constant_policies(
     study.rct_test, budget, arms=study.arms
   )
@@ -110,7 +112,8 @@ def _yardsticks(study: Study, budget: float) -> dict[str, dict[str, float]]:
     best = evaluation.oracle_policy(truth, budget).revenue
     rows["RANDOM"]["oracle_eom"] = known.random.revenue
     rows["BEST-ARM"]["oracle_eom"] = known.best_arm.revenue
-    rows["ORACLE"], _ = judge(truth, study, budget)
+    rows["ORACLE"], curve = judge(truth, study, budget)
+    _save_curve(oracle_folder, curve)
     rows["ORACLE"]["oracle_eom"] = best
   return rows
 
@@ -196,7 +199,12 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
       if not todo:
         continue
       study = plan.load(seed)
-      for name, metrics in _yardsticks(study, plan.budget(study)).items():
+      yardsticks = _yardsticks(
+        study,
+        plan.budget(study),
+        fit_folder(workdir.path, "ORACLE", seed),
+      )
+      for name, metrics in yardsticks.items():
         workdir.log(Result(name, seed, metrics).to_record())
       for name in todo:
         bar.set_description(f"{name}, seed {seed}")
