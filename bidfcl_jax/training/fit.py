@@ -18,6 +18,7 @@ from absl import logging
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.data.batches import epoch_rows, part
+from bidfcl_jax.data.checks import covariate_shift
 from bidfcl_jax.files import append_line, read_lines, write_lines
 from bidfcl_jax.keys import stream
 from bidfcl_jax.methods import Method, Stage, State
@@ -289,6 +290,14 @@ def fit(
     Diverged: config.training.max_skipped steps in a row were not finite.
     ValueError: the folder holds another seed's or another method's run.
   """
+  shifted = covariate_shift(study)
+  if shifted:
+    logging.warning(
+      "OBS and RCT rows differ in %s (means apart by %.2f standard "
+      "deviations): lambda* answers for the RCT's population",
+      shifted[0][0],
+      shifted[0][1],
+    )
   running = _Fit(method, study, key, config, workdir, on_record, should_stop)
   try:
     return running.run(), running.history
