@@ -24,6 +24,7 @@ from bidfcl_jax.keys import stream
 from bidfcl_jax.methods import Method, Stage, State
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
+from bidfcl_jax.training.records import epoch_summary, skip_runs
 from bidfcl_jax.training.validation import candidate, measure, score
 from bidfcl_jax.types import Study
 
@@ -36,28 +37,6 @@ class Stopped(RuntimeError):
 
 class Diverged(RuntimeError):
   """Too many steps in a row were not finite."""
-
-
-def _summary(metrics: dict[str, np.ndarray]) -> dict[str, float]:
-  """Means over an epoch of what each block reported; "skipped" is a sum."""
-  record = {}
-  for name, values in metrics.items():
-    values = np.asarray(values, np.float64)
-    if name == "skipped":
-      record[name] = float(values.sum())
-      continue
-    seen = values[np.isfinite(values)]
-    record[name] = float(seen.mean()) if seen.size else float("nan")
-  return record
-
-
-def _skip_run(skipped: np.ndarray, before: int) -> int:
-  """Returns the longest run of skips that ends in these batches or inside."""
-  run = longest = before
-  for bad in np.asarray(skipped).ravel():
-    run = run + 1 if bad else 0
-    longest = max(longest, run)
-  return longest if run < longest else run
 
 
 class _Fit:
@@ -185,7 +164,7 @@ class _Fit:
         "stage_index": index,
         "epoch": epoch,
         "step": int(progress.state.step),
-        **_summary(joined),
+        **epoch_summary(joined),
         **measure(stage.apply, progress, self.rule, *self.valid),
       }
       line["seconds"] = time.monotonic() - begun
@@ -209,15 +188,14 @@ class _Fit:
     return progress.state.replace(target=best)
 
   def check_skips(self, metrics, before: int, progress) -> int:
-    skipped = np.asarray(metrics["skipped"]).ravel()
-    longest = _skip_run(skipped, before)
+    longest, current = skip_runs(metrics["skipped"], before)
     if longest >= self.config.training.max_skipped:
       raise Diverged(
         f"{longest} steps in a row were not finite, the last near step "
         f"{int(progress.state.step)}; parameters were not touched by them. "
         "Lower the learning rate or look for extreme outcomes"
       )
-    return longest if skipped.size and skipped[-1] else 0
+    return current
 
   def due(self) -> bool:
     waited = time.monotonic() - self.saved_at
