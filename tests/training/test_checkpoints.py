@@ -1,0 +1,52 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bidfcl_jax.training.checkpoints import Checkpoints, Position
+
+LIKE = {
+  "params": [jnp.ones((3, 2)), (jnp.zeros(()),)],
+  "adam": optax.scale_by_adam().init({"w": jnp.ones(2)}),
+}
+
+
+def test_fc_17_containers_and_position_come_back(tmp_path):
+  folder = tmp_path / "run é 1"
+  writer = Checkpoints(folder)
+  assert writer.latest(LIKE) is None
+  writer.save(Position(1, 2, 3), LIKE, {"best_score": -1.5})
+  writer.close()
+  reader = Checkpoints(folder)
+  position, arrays, meta = reader.latest(LIKE)
+  reader.close()
+  assert position == Position(1, 2, 3)
+  assert meta == {"best_score": -1.5}
+  assert isinstance(arrays["params"][1], tuple)
+  assert type(arrays["adam"]) is type(LIKE["adam"])
+  np.testing.assert_array_equal(arrays["params"][0], np.ones((3, 2)))
+
+
+def test_another_layout_is_refused(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Position(), [jnp.ones(3)], {})
+  with pytest.raises(ValueError, match="does not fit"):
+    checkpoints.latest([jnp.ones(4)])
+  checkpoints.close()
+
+
+def test_fc_18_left_over_of_a_kill_beside_good_ones(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  for epoch in (1, 2, 3):
+    checkpoints.save(Position(0, epoch), [jnp.full(2, epoch)], {})
+  checkpoints.close()
+  left = tmp_path / "4.orbax-checkpoint-tmp"
+  left.mkdir()
+  (left / "half").write_bytes(b"x")
+  again = Checkpoints(tmp_path)
+  position, arrays, _ = again.latest([jnp.zeros(2, jnp.int32)])
+  assert position.epoch == 3
+  np.testing.assert_array_equal(arrays[0], [3, 3])
+  again.save(Position(0, 4), [jnp.full(2, 4)], {})
+  assert again.latest([jnp.zeros(2, jnp.int32)])[0].epoch == 4
+  again.close()
