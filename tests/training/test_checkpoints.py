@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -50,3 +54,34 @@ def test_fc_18_left_over_of_a_kill_beside_good_ones(tmp_path):
   again.save(Position(0, 4), [jnp.full(2, 4)], {})
   assert again.latest([jnp.zeros(2, jnp.int32)])[0].epoch == 4
   again.close()
+
+
+_WRITE_ON_EIGHT = """
+import sys
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from bidfcl_jax.training.checkpoints import Checkpoints, Position
+assert jax.device_count() == 8
+mesh = Mesh(np.array(jax.devices()), ("rows",))
+spread = NamedSharding(mesh, PartitionSpec("rows"))
+array = jax.device_put(np.arange(16, dtype=np.float32), spread)
+checkpoints = Checkpoints(sys.argv[1])
+checkpoints.save(Position(0, 1), [array], {})
+checkpoints.close()
+"""
+
+
+def test_fc_17_saved_under_eight_devices_read_under_one(tmp_path):
+  flags = "--xla_force_host_platform_device_count=8"
+  done = subprocess.run(
+    [sys.executable, "-c", _WRITE_ON_EIGHT, str(tmp_path)],
+    env={**os.environ, "XLA_FLAGS": flags},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  checkpoints = Checkpoints(tmp_path)
+  _, (array,), _ = checkpoints.latest([jnp.zeros(16)])
+  checkpoints.close()
+  np.testing.assert_array_equal(array, np.arange(16))
