@@ -115,7 +115,7 @@ def test_fc_12_finite_at_the_edges(temperature, scale):
     return losses.pifd(o, samples, share, price=0.5, gap_floor=0.1)
 
   for loss in (policy, finite_difference):
-    value, gradient = jax.value_and_grad(loss)(outcomes)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(outcomes)
     assert np.isfinite(value)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
   g = losses.pifd_coefficients(
@@ -129,12 +129,16 @@ def test_fc_12_no_outcomes_no_signal():
   outcomes, samples, share = rows(40, 3)
   zero = samples.replace(revenue=0 * samples.revenue)
 
-  def loss(o):
+  def policy(o):
     return losses.ppl(o, zero, share, price=0.5, temperature=1.0)
 
-  value, gradient = jax.value_and_grad(loss)(outcomes)
-  assert value == 0
-  assert all((np.asarray(x) == 0).all() for x in jax.tree.leaves(gradient))
+  def finite_difference(o):
+    return losses.pifd(o, zero, share, price=0.5, gap_floor=0.1)
+
+  for loss in (policy, finite_difference):
+    value, gradient = jax.jit(jax.value_and_grad(loss))(outcomes)
+    assert value == 0
+    assert all((np.asarray(x) == 0).all() for x in jax.tree.leaves(gradient))
 
 
 def test_fc_02_batches_with_whole_set_shares_average_to_the_whole():
@@ -149,14 +153,16 @@ def test_fc_02_batches_with_whole_set_shares_average_to_the_whole():
   def loss(o, s):
     return losses.ppl(o, s, share, price=0.0, temperature=1.0)
 
+  slope = jax.jit(jax.value_and_grad(loss))
   whole, parts = loss(outcomes, samples), []
   for start in range(0, 1000, 8):
     cut = slice(start, start + 8)
     piece = jax.tree.map(lambda x, cut=cut: x[cut], (outcomes, samples))
-    value, gradient = jax.value_and_grad(loss)(*piece)
+    value, gradient = slope(*piece)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
     parts.append(float(value))
-  assert np.mean(parts) == pytest.approx(float(whole), rel=1e-5)
+  assert len(parts) == 125
+  assert np.mean(parts) == pytest.approx(float(whole), rel=1e-6)
 
 
 def test_total_price_gradient_is_that_of_the_budgeted_objective():
@@ -177,6 +183,7 @@ def test_total_price_gradient_is_that_of_the_budgeted_objective():
       cells = x @ theta
       return Outcomes(cells[:, :arms], base_c + 0.3 * cells[:, arms:])
 
+    @jax.jit
     def value(theta, price):
       z = losses.soft_policy(predicted(theta).score(price), tau)
       return jnp.mean(jnp.sum(z * truth_r, 1)), jnp.mean(
@@ -224,6 +231,57 @@ def test_total_price_gradient_is_that_of_the_budgeted_objective():
       / (np.linalg.norm(gradient) * np.linalg.norm(differences))
     )
     assert cosine > 0.999
+
+
+def test_paper_coefficients_push_a_mismatched_best_arm_in_every_row():
+  scores = jnp.array([[0.0, 1.0, 3.0]])
+  cells = {
+    argmax: losses.pifd_coefficients(
+      scores, one_row(arm=0), jnp.ones(3) / 3, gap_floor=1e-6, argmax=argmax
+    )
+    for argmax in ("paper", "exact")
+  }
+  # u = 3 and the gap is 3; arm 1 lies between, so that lowering arm 2 to it
+  # does not change the value of a row that received arm 0.
+  np.testing.assert_allclose(cells["paper"], [[-1.0, 0.0, 1.0]], rtol=1e-6)
+  np.testing.assert_allclose(cells["exact"], [[-1.0, 0.0, 0.0]], rtol=1e-6)
+
+
+def test_the_window_replaces_the_gap_by_a_constant_slope():
+  g = losses.pifd_coefficients(
+    jnp.array([[0.0, 1.0, 3.0]]),
+    one_row(arm=2),
+    jnp.ones(3) / 3,
+    gap_floor=1e-6,
+    window=2.5,
+  )
+  np.testing.assert_allclose(g, [[0.0, 3 / 2.5, -3 / 2.5]], rtol=1e-6)
+
+
+def test_plugin_loss_is_the_teachers_expected_reward():
+  outcomes, samples, _ = rows(30, 3)
+  labels, _, _ = rows(30, 3, seed=1)
+  weight = samples.weight.at[20:].set(0.0)
+  loss = losses.plugin_policy_loss(
+    outcomes, labels, weight, price=0.4, temperature=0.5, reward_price=0.2
+  )
+  scores = np.asarray(outcomes.score(0.4), np.float64)[:20] / 0.5
+  policy = np.exp(scores - scores.max(1, keepdims=True))
+  policy /= policy.sum(1, keepdims=True)
+  reward = np.asarray(labels.revenue - 0.2 * labels.cost)[:20]
+  assert loss == pytest.approx(-np.mean((policy * reward).sum(1)), rel=1e-5)
+
+
+def test_fc_11_the_hard_estimator_has_no_gradient():
+  outcomes, samples, share = rows(40, 3)
+
+  def hard(o):
+    policy = jax.nn.one_hot(jnp.argmax(o.score(0.4), axis=1), 3)
+    return -policy_value(policy, samples, share)[0]
+
+  value, gradient = jax.jit(jax.value_and_grad(hard))(outcomes)
+  assert value < 0
+  np.testing.assert_array_equal(gradient.revenue, 0)
 
 
 def test_unknown_words_are_refused():
