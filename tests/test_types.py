@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.types import Outcomes, Samples
+from bidfcl_jax.types import Allocation, Outcomes, Samples
 
 
 def test_fc_05_a_column_matrix_is_squeezed_not_broadcast():
@@ -48,3 +48,23 @@ def test_defaults_survive_transformations():
   np.testing.assert_array_equal(samples.weight, 1)
   np.testing.assert_array_equal(samples.group, [0, 1, 2])
   assert jax.jit(lambda s: s)(samples).weight.shape == (3,)
+
+
+def test_fc_05_one_row_gives_a_finite_loss():
+  samples = Samples.create(np.ones((1, 2)), [1], [3.0], [1.0])
+  predicted = Outcomes(np.zeros((1, 2)), np.zeros((1, 2)))
+  assert factual_loss(predicted, samples) == 10.0
+
+
+def test_expected_spend_of_an_allocation_mixes_both_sides():
+  names = Allocation.__dataclass_fields__
+  made = Allocation(**dict.fromkeys(names, 0.0)).replace(
+    cost=1.0, cost_over=3.0, revenue=10.0, revenue_over=14.0, mix=0.25
+  )
+  assert made.expected_cost == 1.5
+  assert made.expected_revenue == 11.0
+
+
+def test_scores_charge_the_price_of_cost():
+  outcomes = Outcomes(np.array([[1.0, 5.0]]), np.array([[0.0, 2.0]]))
+  np.testing.assert_array_equal(outcomes.score(0.5), [[1.0, 4.0]])

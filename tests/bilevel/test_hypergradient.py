@@ -104,17 +104,22 @@ def test_against_a_dense_solve_in_float64(solver):
   with jax.enable_x64(True):
     lower, upper, residuals, theta, phi = _tiny_mlp()
     damping = 10.0
-    gradient, info = hypergradient(
-      lower,
-      upper,
-      theta,
-      phi,
-      residuals=residuals,
-      solver=solver,
-      damping=damping,
-      maxiter=200,
-      diagnostics="full",
-    )
+
+    @jax.jit
+    def solve(theta, phi):
+      return hypergradient(
+        lower,
+        upper,
+        theta,
+        phi,
+        residuals=residuals,
+        solver=solver,
+        damping=damping,
+        maxiter=200,
+        diagnostics="full",
+      )
+
+    gradient, info = solve(theta, phi)
     flat, back = ravel_pytree(theta)
 
     def flat_lower(t, p):
@@ -124,10 +129,11 @@ def test_against_a_dense_solve_in_float64(solver):
       jacobian = jax.jacobian(lambda t: residuals(back(t), phi))(flat)
       curvature = 2 * jacobian.T @ jacobian
     else:
-      curvature = jax.hessian(flat_lower)(flat, phi)
+      curvature = jax.jit(jax.hessian(flat_lower))(flat, phi)
     right = jax.grad(lambda t: upper(back(t)))(flat)
     v = jnp.linalg.solve(curvature + damping * jnp.eye(flat.size), right)
-    mixed = jax.jacobian(jax.grad(flat_lower), argnums=1)(flat, phi)
+    cross = jax.jit(jax.jacobian(jax.grad(flat_lower), argnums=1))
+    mixed = cross(flat, phi)
     dense = -jnp.tensordot(v, mixed, axes=1)
     assert info.converged
     assert not info.negative_curvature
@@ -159,11 +165,12 @@ def test_fc_14_central_differences_of_the_converged_lower_level():
 
     gradient, _ = hypergradient(lower, upper, solved(phi), phi)
     step = 1e-5
+    at = jax.jit(lambda phi: upper(solved(phi)))
     differences = np.zeros(phi.shape)
     for i, j in np.ndindex(*phi.shape):
-      up = upper(solved(phi.at[i, j].add(step)))
-      down = upper(solved(phi.at[i, j].add(-step)))
-      differences[i, j] = (up - down) / (2 * step)
+      shift = np.zeros(phi.shape)
+      shift[i, j] = step
+      differences[i, j] = (at(phi + shift) - at(phi - shift)) / (2 * step)
     error = np.linalg.norm(gradient - differences)
     assert error / np.linalg.norm(differences) < 1e-5
     single = jax.tree.map(lambda a: a.astype(jnp.float32), (solved(phi), phi))
@@ -175,14 +182,53 @@ def test_fc_14_central_differences_of_the_converged_lower_level():
 def test_explicit_is_the_implicit_form_with_v_equal_to_the_step():
   lower, upper, _, theta, phi = _tiny_mlp()
   step = 0.05
-  explicit, _ = hypergradient(
-    lower, upper, theta, phi, solver="explicit", step_size=step
-  )
-  unrolled, _ = hypergradient(
-    lower, upper, theta, phi, solver="unrolled", step_size=step, steps=1
-  )
+
+  @jax.jit
+  def both(theta, phi):
+    after = jax.tree.map(
+      lambda t, s: t - step * s, theta, jax.grad(lower)(theta, phi)
+    )
+    v = jax.tree.map(lambda s: step * s, jax.grad(upper)(after))
+
+    def along(phi):
+      slope = jax.grad(lower)(theta, phi)
+      return -sum(jax.tree.leaves(jax.tree.map(jnp.vdot, v, slope)))
+
+    explicit, info = hypergradient(
+      lower, upper, theta, phi, solver="explicit", step_size=step
+    )
+    unrolled, _ = hypergradient(
+      lower, upper, theta, phi, solver="unrolled", step_size=step, steps=1
+    )
+    return explicit, info, unrolled, jax.grad(along)(phi), v
+
+  explicit, info, unrolled, expected, v = both(theta, phi)
+  np.testing.assert_allclose(explicit, expected, rtol=1e-4, atol=1e-7)
   np.testing.assert_allclose(explicit, unrolled, rtol=1e-4, atol=1e-7)
+  np.testing.assert_allclose(info.solution["w"], v["w"], rtol=1e-4, atol=1e-7)
   assert np.abs(explicit).max() > 0
+
+
+def test_unrolled_and_neumann_tend_to_the_implicit_gradient():
+  a = jnp.diag(jnp.array([1.0, 4.0]))
+
+  def lower(t, p):
+    return t @ a @ t / 2 - p @ t
+
+  def upper(t):
+    return jnp.array([2.0, 4.0]) @ t
+
+  phi = jnp.ones(2)
+  theta = jnp.array([1.0, 0.25])
+  for name, few in (("unrolled", {"steps": 2}), ("neumann", {"maxiter": 2})):
+    many = {key: 100 for key in few}
+    errors = []
+    for options in (few, many):
+      gradient, _ = hypergradient(
+        lower, upper, theta, phi, solver=name, step_size=0.2, **options
+      )
+      errors.append(np.abs(gradient - np.array([2.0, 1.0])).max())
+    assert errors[1] < 1e-5 < errors[0]
 
 
 def test_misuse_says_what_is_missing():

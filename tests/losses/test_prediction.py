@@ -38,27 +38,77 @@ def test_gradient_of_each_reading(labels):
   np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_closed_gates_leave_the_factual_loss_and_open_ones_the_teacher():
+@pytest.mark.parametrize("labels", ["stop_gradient", "full"])
+def test_closed_gates_leave_the_factual_loss(labels):
   predicted, taught, samples, gates = problem(0.0)
-  cells = bridge_cells(gates, taught, samples, labels="full")
-  value = cell_loss(predicted, cells, samples.weight)
-  assert value == pytest.approx(float(factual_loss(predicted, samples)))
-  *_, gates = problem(1.0)
-  cells = bridge_cells(gates, taught, samples, labels="full")
-  expected = (
-    factual_loss(predicted, samples)
-    + jnp.sum(
-      jnp.where(
-        jax.nn.one_hot(samples.arm, M) > 0,
-        0.0,
-        (predicted.revenue - taught.revenue) ** 2
-        + (predicted.cost - taught.cost) ** 2,
-      )
-    )
-    / N
-  )
+  cells = bridge_cells(gates, taught, samples, labels=labels)
+  value, slope = jax.value_and_grad(cell_loss)(predicted, cells, samples.weight)
+  expected, wanted = jax.value_and_grad(factual_loss)(predicted, samples)
+  assert value == pytest.approx(float(expected), rel=1e-5)
+  np.testing.assert_allclose(slope.revenue, wanted.revenue, atol=1e-6)
+  np.testing.assert_allclose(slope.cost, wanted.cost, atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", ["frozen_copy", "stop_gradient", "full"])
+def test_open_gates_distil_the_teacher(labels):
+  predicted, taught, samples, gates = problem(1.0)
+  base, *_ = problem(0.3)
+  cells = bridge_cells(gates, taught, samples, labels=labels, base=base)
+  distance = (predicted.revenue - taught.revenue) ** 2
+  distance += (predicted.cost - taught.cost) ** 2
+  other = jax.nn.one_hot(samples.arm, M) == 0
+  expected = factual_loss(predicted, samples)
+  expected += jnp.sum(jnp.where(other, distance, 0.0)) / N
   value = cell_loss(predicted, cells, samples.weight)
   assert value == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_counterfactual_weight_and_known_cost_scale_their_cells():
+  predicted, taught, samples, gates = problem(1.0)
+
+  def loss(**options):
+    cells = bridge_cells(gates, taught, samples, labels="full", **options)
+    return float(cell_loss(predicted, cells, samples.weight))
+
+  factual = float(factual_loss(predicted, samples))
+  halved = factual + 0.5 * (loss() - factual)
+  assert loss(counterfactual_weight=0.5) == pytest.approx(halved, rel=1e-5)
+  alone = float(factual_loss(predicted, samples, learn_cost=False))
+  assert loss(counterfactual_weight=0.0, learn_cost=False) == pytest.approx(
+    alone, rel=1e-5
+  )
+  assert alone < factual
+
+
+def test_padding_rows_change_nothing():
+  predicted, taught, samples, gates = problem(0.4)
+  padded = samples.replace(weight=samples.weight.at[5:].set(0.0))
+
+  def loss(predicted, gates, taught, samples):
+    cells = bridge_cells(gates, taught, samples, labels="stop_gradient")
+    bridge = cell_loss(predicted, cells, samples.weight)
+    return bridge + factual_loss(predicted, samples)
+
+  data = (predicted, gates, taught, padded)
+  cut = jax.tree.map(lambda x: x[:5], (predicted, gates, taught, samples))
+  value, slope = jax.value_and_grad(loss)(*data)
+  expected, wanted = jax.value_and_grad(loss)(*cut)
+  assert value == pytest.approx(float(expected), rel=1e-5)
+  np.testing.assert_allclose(slope.revenue[:5], wanted.revenue, rtol=1e-5)
+  np.testing.assert_array_equal(slope.revenue[5:], 0)
+  nobody = samples.replace(weight=jnp.zeros(N))
+  assert loss(predicted, gates, taught, nobody) == 0
+
+
+def test_saturated_gates_keep_the_bridges_gradient_finite():
+  predicted, taught, samples, gates = problem(0.0)
+
+  def loss(gates):
+    cells = bridge_cells(gates, taught, samples, labels="stop_gradient")
+    return cell_loss(predicted, cells, samples.weight)
+
+  slope = jax.grad(loss)(gates)
+  assert np.isfinite(slope.revenue).all()
 
 
 def test_misuse_is_named():
