@@ -23,8 +23,15 @@ def assert_equal(a, b):
   )
 
 
-@pytest.mark.parametrize("name", ["AVG", "Bi-DFCL-PPL"])
-@pytest.mark.parametrize("rule", ["ema_last", "valid_mse"])
+@pytest.mark.parametrize(
+  ("name", "rule"),
+  [
+    ("AVG", "valid_mse"),
+    ("Bi-DFCL-PPL", "ema_last"),
+    pytest.param("AVG", "ema_last", marks=pytest.mark.slow),
+    pytest.param("Bi-DFCL-PPL", "valid_mse", marks=pytest.mark.slow),
+  ],
+)
 def test_fc_17_stopped_and_resumed_equals_straight(
   name, rule, tiny_study, tiny_config, tmp_path
 ):
