@@ -102,10 +102,15 @@ def solve_price(
 
 
 def reference_bounds(price: jax.Array, config: DecisionConfig) -> jax.Array:
-  """Returns [price / clip, price * clip], or (0, inf) without a clip."""
+  """Returns [price / clip, price * clip], or (0, inf) without a clip.
+
+  A reference price of 0 (the budget does not bind yet) bounds nothing above:
+  clipped to [0, 0] the price could never follow a budget that binds later.
+  """
   if config.price_clip == 0:
     return jnp.array([0.0, jnp.inf])
-  return jnp.stack([price / config.price_clip, price * config.price_clip])
+  high = jnp.where(price > 0, price * config.price_clip, jnp.inf)
+  return jnp.stack([price / config.price_clip, high])
 
 
 def median_gap(scores: Array, weight: Array) -> jax.Array:
@@ -193,8 +198,8 @@ def decision_terms(
     pricing = pricing.replace(mu=mu, mu_seen=pricing.mu_seen | usable)
     reward_price = mu
   low, high = pricing.bounds
-  width = 1e-3 * (high - low)
-  clipped = (price <= low + width) | (price >= high - width)
+  at_low = (low > 0) & (price <= 1.001 * low)
+  clipped = at_low | (price >= 0.999 * high)
   metrics = {
     "price": price,
     "temperature": tau,

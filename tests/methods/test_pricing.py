@@ -124,3 +124,23 @@ def test_rows_of_one_decision_loss(problem):
   assert len(few) == 50
   assert not np.array_equal(few.group, other.group)
   np.testing.assert_array_equal(few.revenue, rows.revenue[few.group])
+
+
+def test_a_budget_that_did_not_bind_leaves_the_price_free_above():
+  config = DecisionConfig(price_clip=4.0)
+  bounds = pricing.reference_bounds(jnp.zeros(()), config)
+  np.testing.assert_array_equal(bounds, [0.0, np.inf])
+  bounds = pricing.reference_bounds(jnp.asarray(2.0), config)
+  np.testing.assert_array_equal(bounds, [0.5, 8.0])
+
+
+def test_only_a_price_at_a_real_bound_counts_as_clipped(problem):
+  config = DecisionConfig(price_clip=4.0)
+  seen = []
+  for bounds in ([0.0, np.inf], [1e-6, 1e6], [5.0, 6.0], [1e-3, 2e-3]):
+    state = pricing.empty_pricing().replace(bounds=jnp.array(bounds))
+    *_, metrics = pricing.decision_terms(
+      *problem, jnp.asarray(0.3), state, config
+    )
+    seen.append(float(metrics["price_clipped"]))
+  assert seen == [0.0, 0.0, 1.0, 1.0]

@@ -188,3 +188,38 @@ def test_average_is_bias_corrected(tiny_study, tiny_config):
     *targets,
   )
   chex.assert_trees_all_close(averaged_target(progress), expected, rtol=1e-4)
+
+
+def test_fc_16_the_checkpoint_of_a_diverged_run_is_finite(
+  tiny_study, tiny_config, tmp_path
+):
+  config = tiny_config(training__max_skipped=8, obs__epochs=2)
+  rct = tiny_study.rct_train
+  poisoned = tiny_study.replace(
+    rct_train=rct.replace(revenue=np.full(300, np.nan, np.float32))
+  )
+  method = methods.make("FT", config)
+  with pytest.raises(training.Diverged):
+    training.fit(method, poisoned, KEY, config, tmp_path)
+  # Going on with the repaired rows begins at the last snapshot, after OBS.
+  state, history = training.fit(method, tiny_study, KEY, config, tmp_path)
+  assert [line["stage"] for line in history].count("obs") == 2
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.target))
+
+
+def test_fc_15_shared_buffers_can_be_donated(tiny_study, tiny_config):
+  config = tiny_config()
+  method = methods.make("Bi-DFCL-PPL", config)
+  state = method.init(KEY, tiny_study)
+  stage = method.stages[-1]
+  state = state.replace(teacher=state.target)
+  kept = jax.tree.map(np.array, state.target)
+  samples = jax.tree.map(jnp.asarray, tiny_study.obs)
+  aux = stage.fixed(state, tiny_study)
+  scan, progress = epoch_scan(stage.step, 0.99), start_stage(state)
+  for number in range(10):
+    rows = epoch_rows(jax.random.fold_in(KEY, number), 600, 128, stage.period)
+    progress, _ = scan(progress, samples, rows, number, KEY, aux)
+  assert int(progress.state.step) == 50
+  assert_equal(state.target, kept)
+  assert_equal(progress.state.teacher, kept)
