@@ -38,11 +38,6 @@ class Plan(NamedTuple):
   config: Config
   load: Callable[[int], Study]
 
-  def budget(self, study: Study) -> float:
-    """Returns the run's budget per capita, or the study's default."""
-    chosen = self.config.budget
-    return float(study.budget if chosen is None else chosen)
-
 
 def study_hash(study: Study) -> str:
   """Returns sha256 of a study's arrays and names."""
@@ -151,7 +146,7 @@ def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
     should_stop=should_stop,
   )
   outcomes = apply_in_chunks(method.predict, state, study.rct_test.features)
-  budget = plan.budget(study)
+  budget = methods.study_budget(plan.config, study)
   metrics, curve = judge(outcomes, study, budget)
   _save_curve(folder, curve)
   return Result(
@@ -201,7 +196,7 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
       study = plan.load(seed)
       yardsticks = _yardsticks(
         study,
-        plan.budget(study),
+        methods.study_budget(plan.config, study),
         fit_folder(workdir.path, "ORACLE", seed),
       )
       for name, metrics in yardsticks.items():

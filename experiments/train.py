@@ -19,21 +19,12 @@ from absl import flags
 
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
-from bidfcl_jax.report import claim, default_workdir
+from bidfcl_jax.report import SIMPLE_RIVALS, claim, default_workdir
 from experiments import common, publish, runner
 
-MAIN = (
-  "TSM-SL-RCT",
-  "TSM-SL-OBS",
-  "TSM-SL-BOTH",
-  "AVG",
-  "FT",
-  "FROZEN",
-  "Bi-DFCL-PPL",
-)
 METHOD = flags.DEFINE_list(
   "method",
-  list(MAIN),
+  [*SIMPLE_RIVALS, "Bi-DFCL-PPL"],
   "Methods separated by commas, or all. Known: " + ", ".join(methods.names()),
 )
 SEEDS = flags.DEFINE_integer(
@@ -57,8 +48,7 @@ OVERWRITE = flags.DEFINE_bool(
 )
 
 
-def _names() -> tuple[str, ...]:
-  config = config_lib.make("smoke")
+def _names(config: config_lib.Config) -> tuple[str, ...]:
   if METHOD.value == ["all"]:
     return methods.names()
   names = tuple(dict.fromkeys(METHOD.value))
@@ -78,7 +68,7 @@ def _stop_on_sigterm():
 def main() -> None:
   """Runs the command."""
   config = common.resolved_config()
-  names = _names()
+  names = _names(config)
   seeds = tuple(range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value))
   if TOTAL_BUDGET.value is not None and config.budget is not None:
     raise ValueError("give --budget or --total_budget, not both")

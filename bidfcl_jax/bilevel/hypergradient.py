@@ -25,7 +25,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from bidfcl_jax.bilevel.curvature import (
   damped,
@@ -165,8 +164,5 @@ def hypergradient(
       )
   finite = info.finite & all_finite(gradient)
   info = info.replace(finite=finite, accepted=info.accepted & finite)
-  zeros = optax.tree.zeros_like(gradient)
-  gradient = jax.tree.map(
-    lambda g, z: jnp.where(info.accepted, g, z), gradient, zeros
-  )
+  gradient = jax.tree.map(lambda g: jnp.where(info.accepted, g, 0), gradient)
   return gradient, info

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 from jax.scipy.sparse.linalg import cg
 
+from bidfcl_jax.losses.value import safe_ratio
 from bidfcl_jax.types import LinearInfo
 
 SOLVERS = ("cg", "cg_normal", "neumann", "identity")
@@ -51,16 +52,9 @@ def _replayed_flag(product, g: Any, start: Any, steps: int) -> jax.Array:
     product_p = product(p)
     flag |= _flat_or_down(p, product_p)
     square = optax.tree.vdot(residual, residual)
-    curvature = optax.tree.vdot(p, product_p)
-    alpha = jnp.where(
-      curvature == 0, 0.0, square / jnp.where(curvature == 0, 1.0, curvature)
-    )
+    alpha = safe_ratio(square, optax.tree.vdot(p, product_p))
     new = _combine(residual, -alpha, product_p)
-    beta = jnp.where(
-      square == 0,
-      0.0,
-      optax.tree.vdot(new, new) / jnp.where(square == 0, 1.0, square),
-    )
+    beta = safe_ratio(optax.tree.vdot(new, new), square)
     return (new, _combine(new, beta, p), flag), None
 
   carry = (residual, residual, jnp.asarray(False))

@@ -29,18 +29,29 @@ class Block(NamedTuple):
   rows: jax.Array
 
 
+def _sources(study: Study, reads: str) -> tuple[Samples, ...]:
+  if reads not in READS:
+    raise ValueError(f"reads={reads!r} is not one of {', '.join(READS)}")
+  return {
+    "rct": (study.rct_train,),
+    "obs": (study.obs,),
+    "union": (study.obs, study.rct_train),
+  }[reads]
+
+
 def part(study: Study, reads: str) -> Samples:
   """Returns the rows that a stage reads: "rct", "obs" or "union"."""
-  if reads == "rct":
-    return study.rct_train
-  if reads == "obs":
-    return study.obs
-  if reads == "union":
-    both = (study.obs, study.rct_train)
-    # A household keeps its number only within its source.
-    union = jax.tree.map(lambda *leaves: np.concatenate(leaves), *both)
-    return union.replace(group=np.arange(len(union), dtype=np.int32))
-  raise ValueError(f"reads={reads!r} is not one of {', '.join(READS)}")
+  first, *rest = _sources(study, reads)
+  if not rest:
+    return first
+  union = jax.tree.map(lambda *leaves: np.concatenate(leaves), first, *rest)
+  # A household keeps its number only within its source.
+  return union.replace(group=np.arange(len(union), dtype=np.int32))
+
+
+def part_rows(study: Study, reads: str) -> int:
+  """Returns how many rows `part` would return, without joining them."""
+  return sum(len(source) for source in _sources(study, reads))
 
 
 def batches_per_epoch(rows: int, batch: int) -> int:

@@ -4,7 +4,7 @@ import difflib
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods import bidfcl, ensembles, two_stage
-from bidfcl_jax.methods.method import Method, Stage, State
+from bidfcl_jax.methods.method import Method, Stage, State, study_budget
 
 _REGISTRY = {**two_stage.METHODS, **ensembles.METHODS, **bidfcl.METHODS}
 
@@ -36,4 +36,4 @@ def make(name: str, config: Config) -> Method:
   return _REGISTRY[name](config)
 
 
-__all__ = ["Method", "Stage", "State", "make", "names"]
+__all__ = ["Method", "Stage", "State", "make", "names", "study_budget"]

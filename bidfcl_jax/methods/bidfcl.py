@@ -8,8 +8,6 @@ target steps (bridge_steps.py).
 FROZEN is the same without bridge updates: gates stay where they start.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -23,7 +21,7 @@ from bidfcl_jax.methods.bridge_steps import (
   lower_step,
   upper_step,
 )
-from bidfcl_jax.methods.method import Method, Stage, to_money, to_scaled
+from bidfcl_jax.methods.method import Method, Stage, study_budget, to_scaled
 from bidfcl_jax.methods.two_stage import finetune_stage, obs_stage, rct_stage
 from bidfcl_jax.methods.updates import (
   money_apply,
@@ -33,7 +31,7 @@ from bidfcl_jax.methods.updates import (
 )
 from bidfcl_jax.models import make_bridge, make_target
 from bidfcl_jax.models.chunks import apply_in_chunks
-from bidfcl_jax.types import Outcomes, Study
+from bidfcl_jax.types import Study
 
 
 def _parts(config: Config) -> Parts:
@@ -51,12 +49,6 @@ def _parts(config: Config) -> Parts:
 def _warm_epochs(config: Config) -> int:
   share = int(config.obs.epochs * config.bilevel.warm_share)
   return min(config.bilevel.warm_epochs, share)
-
-
-def study_budget(config: Config, study: Study) -> jax.Array:
-  """Returns the run's budget, or the study's default."""
-  chosen = study.budget if config.budget is None else config.budget
-  return jnp.asarray(chosen, float)
 
 
 def _init(parts: Parts):
@@ -77,19 +69,10 @@ def _init(parts: Parts):
   return init
 
 
-def _predict_rct(parts: Parts, params: Any, scale, study: Study) -> Outcomes:
-  def apply(params, features):
-    return to_money(parts.target.apply(params, features), scale)
-
-  rows = pricing_lib.ALL_ROWS
-  return jax.jit(apply)(params, study.rct_train.features[:rows])
-
-
-def _reference_price(parts: Parts, params: Any, state, study: Study):
-  """Returns lambda*(b) of a model on (the first 10,000) RCT rows."""
-  outcomes = _predict_rct(parts, params, state.scale, study)
-  rows = len(outcomes.revenue)
-  samples = jax.tree.map(lambda x: x[:rows], study.rct_train)
+def _reference_price(parts: Parts, state: BridgedState, study: Study):
+  """Returns lambda*(b) of the target, its Outcomes, and the RCT rows used."""
+  samples = jax.tree.map(lambda x: x[: pricing_lib.ALL_ROWS], study.rct_train)
+  outcomes = jax.jit(money_apply(parts.target))(state, samples.features)
   price = pricing_lib.solve_price(
     outcomes,
     samples,
@@ -105,7 +88,7 @@ def _enter_warm(parts: Parts):
   fresh = restart(parts.target, parts.config.obs)
 
   def enter(key, state, study: Study):
-    price, *_ = _reference_price(parts, state.target, state, study)
+    price, *_ = _reference_price(parts, state, study)
     bounds = pricing_lib.reference_bounds(price, parts.config.decision)
     state = state.replace(
       teacher=state.target, pricing=state.pricing.replace(bounds=bounds)
@@ -120,9 +103,7 @@ def _enter_bilevel(parts: Parts):
 
   def enter(key, state, study: Study):
     del key
-    price, outcomes, samples = _reference_price(
-      parts, state.target, state, study
-    )
+    price, outcomes, samples = _reference_price(parts, state, study)
     tau = pricing_lib.frozen_temperature(
       outcomes, samples, price, parts.config.decision
     )
@@ -143,7 +124,7 @@ def _fixed(parts: Parts):
       taught=jax.tree.map(jnp.asarray, taught),
       rct=jax.tree.map(jnp.asarray, study.rct_train),
       propensity=jnp.asarray(study.propensity, float),
-      budget=study_budget(parts.config, study),
+      budget=jnp.asarray(study_budget(parts.config, study), float),
     )
 
   return fixed

@@ -82,6 +82,11 @@ def _cells(parts: Parts, phi, samples: Samples, taught, labels, scale, base):
   )
 
 
+def _lower_loss(parts: Parts, theta, samples: Samples, cells) -> jax.Array:
+  predicted = parts.target.apply(theta, samples.features)
+  return cell_loss(predicted, cells, samples.weight)
+
+
 def lower_step(parts: Parts, state, samples: Samples, taught, aux: Fixed):
   """One target step on L_PL (eq. 9) with the gates at hand."""
   labels = parts.config.bilevel.labels
@@ -92,8 +97,7 @@ def lower_step(parts: Parts, state, samples: Samples, taught, aux: Fixed):
   )
 
   def loss(theta):
-    predicted = parts.target.apply(theta, samples.features)
-    return cell_loss(predicted, cells, samples.weight)
+    return _lower_loss(parts, theta, samples, cells)
 
   value, gradient = jax.value_and_grad(loss)(state.target)
   return guarded_update(
@@ -112,8 +116,7 @@ def _lower_problem(parts: Parts, theta, samples: Samples, taught, scale):
     return _cells(parts, phi, samples, taught, config.labels, scale, base)
 
   def loss(theta, cells):
-    predicted = parts.target.apply(theta, samples.features)
-    return cell_loss(predicted, cells, samples.weight)
+    return _lower_loss(parts, theta, samples, cells)
 
   rows = config.curvature_rows or len(samples)
   near = jax.tree.map(lambda x: x[:rows], (samples, taught, base))

@@ -95,14 +95,25 @@ def _rct_after_obs(config: Config, network: Network) -> Stage:
   return stage._replace(enter=enter)
 
 
+def _both(network: Network):
+  """Returns (state, features) -> Outcomes of the OBS and of the RCT model."""
+
+  def apply(state: AverageState, features) -> tuple[Outcomes, Outcomes]:
+    first, second = (
+      to_money(network.apply(params, features), state.scale)
+      for params in (state.first, state.target)
+    )
+    return first, second
+
+  return apply
+
+
 def _weigh(settings: AverageConfig, network: Network) -> Stage:
   """Chooses w by validation MSE; nothing is trained."""
 
   def enter(key, state, study: Study):
     samples = study.rct_valid
-    apply = jax.jit(network.apply)
-    first = to_money(apply(state.first, samples.features), state.scale)
-    second = to_money(apply(state.target, samples.features), state.scale)
+    first, second = jax.jit(_both(network))(state, samples.features)
     weights = np.linspace(0, 1, settings.points)
     errors = [
       squared_errors(mixed_outcomes(first, second, w), samples, state.scale)
@@ -133,6 +144,7 @@ def make_average(config: Config) -> Method:
   """AVG: a weighted mean of the OBS and the RCT model's predictions."""
   network = make_target(config.network)
   plain = plain_init(network, config.obs)
+  both = _both(network)
 
   def init(key, study: Study) -> AverageState:
     base = plain(key, study)
@@ -141,9 +153,7 @@ def make_average(config: Config) -> Method:
     )
 
   def predict(state: AverageState, features) -> Outcomes:
-    first = to_money(network.apply(state.first, features), state.scale)
-    second = to_money(network.apply(state.target, features), state.scale)
-    return mixed_outcomes(first, second, state.weight)
+    return mixed_outcomes(*both(state, features), state.weight)
 
   return Method(
     name="AVG",

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from bidfcl_jax.config import Config
 from bidfcl_jax.types import Array, Outcomes, Samples, Study
 
 
@@ -101,6 +102,14 @@ class Method(NamedTuple):
   init: Callable[[jax.Array, Study], State]
   stages: tuple[Stage, ...]
   predict: Callable[[State, Array], Outcomes]
+
+
+def study_budget(config: Config, study: Study) -> float:
+  """Returns the run's budget per capita, or the study's default; on the host.
+
+  In full precision: what judges a policy must not round the budget.
+  """
+  return float(study.budget if config.budget is None else config.budget)
 
 
 def study_scale(study: Study) -> Scale:

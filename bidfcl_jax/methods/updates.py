@@ -9,7 +9,7 @@ import optax
 
 from bidfcl_jax.bilevel import all_finite
 from bidfcl_jax.config import SourceConfig
-from bidfcl_jax.data.batches import batches_per_epoch, part
+from bidfcl_jax.data.batches import batches_per_epoch, part_rows
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import (
   Stage,
@@ -130,7 +130,7 @@ def money_apply(network: Network) -> Callable:
 
 def total_steps(study: Study, reads: str, source: SourceConfig, epochs: int):
   """Returns the batches of a whole stage, as an array."""
-  rows = len(part(study, reads))
+  rows = part_rows(study, reads)
   return jnp.asarray(epochs * batches_per_epoch(rows, source.batch))
 
 

@@ -21,7 +21,7 @@ from bidfcl_jax.data.batches import epoch_rows, part
 from bidfcl_jax.data.checks import covariate_shift
 from bidfcl_jax.files import append_line, read_lines, write_lines
 from bidfcl_jax.keys import stream
-from bidfcl_jax.methods import Method, Stage, State
+from bidfcl_jax.methods import Method, Stage, State, study_budget
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
 from bidfcl_jax.training.records import epoch_summary, skip_runs
@@ -47,11 +47,10 @@ class _Fit:
     self.study = study.for_learners()
     self.on_record, self.stop = on_record, stop
     self.rule = config.training.checkpoint
-    budget = study.budget if config.budget is None else config.budget
     self.valid = (
       jax.tree.map(jnp.asarray, study.rct_valid),
       jnp.asarray(study.propensity, float),
-      jnp.asarray(budget, float),
+      jnp.asarray(study_budget(config, study), float),
     )
     self.folder = None if workdir is None else Path(workdir)
     self.checkpoints = None
@@ -217,8 +216,7 @@ class _Fit:
         key = stream(self.key, stage.name)
         state = stage.enter(stream(key, "enter"), progress.state, self.study)
         progress = start_stage(state)
-        best, meta = progress.state.target, {}
-        best = jax.tree.map(jnp.copy, best)
+        best, meta = jax.tree.map(jnp.copy, progress.state.target), {}
       if stage.epochs:
         state = self.run_stage(index, progress, best, position, meta)
         progress = start_stage(state)

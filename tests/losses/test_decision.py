@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from decision_rows import rows
 
 from bidfcl_jax import losses
 from bidfcl_jax.losses.value import policy_value
@@ -17,21 +18,6 @@ def one_row(revenue=1.0, cost=0.0, arm=1):
     jnp.array([revenue]),
     jnp.array([cost]),
   )
-
-
-def rows(n, arms, seed=0):
-  rng = np.random.default_rng(seed)
-  samples = Samples(
-    jnp.zeros((n, 1)),
-    jnp.asarray(rng.integers(0, arms, n), jnp.int32),
-    jnp.asarray(rng.gamma(2.0, 1.0, n)),
-    jnp.asarray(rng.gamma(1.0, 1.0, n)),
-  )
-  outcomes = Outcomes(
-    jnp.asarray(rng.normal(size=(n, arms))),
-    jnp.asarray(rng.gamma(1.0, 1.0, (n, arms))),
-  )
-  return outcomes, samples, jnp.full(arms, 1 / arms)
 
 
 def test_fc_11_value_and_gradients_of_ppl():

@@ -4,25 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from decision_rows import rows
 
 from bidfcl_jax import losses
-from bidfcl_jax.types import Outcomes, Samples
-
-
-def rows(n, arms):
-  rng = np.random.default_rng(0)
-  samples = Samples(
-    jnp.zeros((n, 1)),
-    jnp.asarray(rng.integers(0, arms, n), jnp.int32),
-    jnp.asarray(rng.gamma(2.0, 1.0, n)),
-    jnp.asarray(rng.gamma(1.0, 1.0, n)),
-  )
-  outcomes = Outcomes(
-    jnp.asarray(rng.normal(size=(n, arms))),
-    jnp.asarray(rng.gamma(1.0, 1.0, (n, arms))),
-  )
-  return outcomes, samples, jnp.full(arms, 1 / arms)
-
+from bidfcl_jax.types import Outcomes
 
 LOSSES = {
   "ppl": lambda *d: losses.ppl(*d, price=0.4, temperature=0.5),
