@@ -6,6 +6,7 @@ A script ends with one line on stderr where an input is at fault (a trace with
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -13,6 +14,7 @@ from ml_collections import config_flags
 
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import data
+from bidfcl_jax.data.social_pressure import HYBRID
 from bidfcl_jax.keys import stream
 from bidfcl_jax.training import Diverged, Stopped
 from bidfcl_jax.types import Study
@@ -96,6 +98,11 @@ _OVERRIDES = config_flags.DEFINE_config_dataclass(
 )
 
 
+def given_overrides() -> dict[str, Any]:
+  """Returns the --config.* flags that were given: dotted name -> value."""
+  return dict(config_flags.get_override_values(flags.FLAGS["config"]).items())
+
+
 def resolved_config() -> config_lib.Config:
   """Builds the settings out of preset, recipe and --config.* flags.
 
@@ -103,9 +110,7 @@ def resolved_config() -> config_lib.Config:
     ValueError: see `bidfcl_jax.config.make`; preset, recipe, budget or
       checkpoint rule given twice.
   """
-  overrides = dict(
-    config_flags.get_override_values(flags.FLAGS["config"]).items()
-  )
+  overrides = given_overrides()
   for name, instead in (
     ("preset", "preset"),
     ("recipe", "recipe"),
@@ -116,8 +121,8 @@ def resolved_config() -> config_lib.Config:
       raise ValueError(f"--config.{name} is not read: give --{instead}")
   overrides["training.checkpoint"] = CHECKPOINT.value
   if DATA.value == "social_pressure":
-    # Its four small arms leave too few rows under a stronger policy.
-    overrides = {"hybrid.strength": 0.5, "hybrid.clip": 2.0, **overrides}
+    own = {f"hybrid.{name}": value for name, value in HYBRID.items()}
+    overrides = own | overrides
   if BUDGET.value is not None:
     overrides["budget"] = BUDGET.value
   return config_lib.make(PRESET.value, RECIPE.value, overrides)

@@ -4,8 +4,7 @@ r"""How biased the logs of a hybrid are, and what true propensities undo.
     --data_path=hillstrom.csv.gz --revenue_column=visit
 
   python -m experiments.hybrid_bias --data=social_pressure \
-    --data_path=social_pressure.csv.gz --arm_costs=0,1,2,3,5 \
-    --config.hybrid.clip=2 --draws=12
+    --data_path=social_pressure.csv.gz --arm_costs=0,1,2,3,5 --draws=12
 
 OBS is drawn out of a part of a trial, the pool (bidfcl_jax/data/hybrid.py).
 For each strength k of the logging policy this prints the share of the pool
@@ -110,7 +109,7 @@ def report(strength: float, draws: list[Draw]) -> str:
 def _strengths(hybrid: HybridConfig) -> list[float]:
   if STRENGTH.value is None:
     return [hybrid.strength]
-  if hybrid.strength != HybridConfig().strength:
+  if "hybrid.strength" in common.given_overrides():
     raise ValueError("give --strength or --config.hybrid.strength, not both")
   try:
     return [float(cell) for cell in STRENGTH.value]

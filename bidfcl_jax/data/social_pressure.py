@@ -39,6 +39,8 @@ SHA256 = "969964856c130f80783ded77575ba068b9288c518f42c65866324639dd738b7b"
 ARMS = ("Control", "Civic Duty", "Hawthorne", "Self", "Neighbors")
 ARM_TILT = (0.0, 0.25, 0.5, 0.75, 1.0)
 # g2004 is left out: everybody in the file voted then.
+# Unclipped, the oldest voters decide C and only about 40 % are kept.
+HYBRID = {"strength": 0.5, "clip": 2.0}
 VOTES = ("g2000", "g2002", "p2000", "p2002", "p2004")
 YEAR = 2006
 
@@ -61,9 +63,8 @@ def load_social_pressure(
     prices: the cost of each arm, the control's first: 5 numbers of your own,
       such as (0, 1, 2, 3, 5).
     key: of the split by household and of the logging policy.
-    hybrid: split and strength of the confounding; None means strength 0.5 and
-      a score clipped at 2, which keep 52 % of the pool (unclipped, the oldest
-      voters decide C and about 40 % are kept).
+    hybrid: split and strength of the confounding; None means HYBRID, strength
+      0.5 and a score clipped at 2, which keep 52 % of the pool.
     budget: per capita, in units of the prices; None takes the Study's default.
 
   Returns:
@@ -102,7 +103,7 @@ def load_social_pressure(
   return hybrid_study(
     rows,
     key,
-    HybridConfig(strength=0.5, clip=2.0) if hybrid is None else hybrid,
+    HybridConfig(**HYBRID) if hybrid is None else hybrid,
     arm_names=ARMS,
     feature_names=tuple(features),
     prognostic=voted,

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -118,8 +121,30 @@ def test_pool_and_trial_are_those_before_the_policy():
     (["--data=simulated"], "--data=simulated is no trial"),
     (["--data=hillstrom"], "needs --data_path"),
     (["--data=hillstrom", "--strength=much"], "--strength=much: give numbers"),
+    # The data set's own default strength is no second choice of the user's.
+    (["--data=social_pressure", "--strength=1"], "needs --data_path"),
   ],
 )
 def test_flags_that_cannot_be_used_are_refused(words, message):
   with pytest.raises(ValueError, match=message):
     run(*words)
+
+
+def test_strength_given_twice_is_refused(path):
+  # --config.* flags exist only where a command line is parsed afresh.
+  words = ["--strength=1", "--config.hybrid.strength=1"]
+  done = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "experiments.hybrid_bias",
+      "--data=hillstrom",
+      f"--data_path={path}",
+      *words,
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert "not both" in done.stderr
