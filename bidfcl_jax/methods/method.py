@@ -62,7 +62,7 @@ class Stage(NamedTuple):
   Attributes:
     name: also the name of its random stream: stages of the same name in two
       methods see the same batches and the same initial weights.
-    reads: "rct", "obs" or "union".
+    reads: "rct", "obs", "union" or "pair" (data/batches.py).
     batch: rows a batch.
     epochs: passes; 0 means `enter` only.
     period: batches a block.

@@ -35,13 +35,15 @@ class MLP(nn.Module):
   last_bias: float = 0.0
 
   @nn.compact
-  def __call__(self, features):
-    """Maps `[n, d]` to `[n, outputs]`."""
+  def __call__(self, features, *, represent: bool = False):
+    """Maps `[n, d]` to `[n, outputs]`, or to the last hidden layer's units."""
     dtype = features.dtype
     x = features
     for units in self.hidden:
       x = nn.Dense(units, param_dtype=dtype)(x)
       x = ACTIVATIONS[self.activation](x)
+    if represent:
+      return x
     last = nn.initializers.variance_scaling(
       self.last_scale**2, "fan_in", "truncated_normal"
     )
@@ -60,10 +62,14 @@ class Network(NamedTuple):
   Attributes:
     init: (key, d, M) -> params.
     apply: (params, features [n, d]) -> Outcomes `[n, M]`, scaled units.
+    represent: (params, features [n, d]) -> units of the last hidden layer
+      `[n, h]` (the features themselves where there is none); params["head"] is
+      the linear layer above it, columns M revenues then M costs.
   """
 
   init: Callable[[jax.Array, int, int], Any]
   apply: Callable[[Any, jax.Array], Outcomes]
+  represent: Callable[[Any, jax.Array], jax.Array]
 
 
 def two_heads(
@@ -91,7 +97,13 @@ def two_heads(
     cells = link(make_module(outputs).apply({"params": params}, features))
     return Outcomes(cells[:, : outputs // 2], cells[:, outputs // 2 :])
 
-  return Network(jax.jit(init, static_argnums=(1, 2)), apply)
+  def represent(params, features):
+    outputs = params["head"]["bias"].shape[-1]
+    return make_module(outputs).apply(
+      {"params": params}, features, represent=True
+    )
+
+  return Network(jax.jit(init, static_argnums=(1, 2)), apply, represent)
 
 
 def make_target(config: NetworkConfig) -> Network:

@@ -68,8 +68,9 @@ def epoch_scan(step: Callable, decay: float) -> Callable:
     decay: of the target's average, per batch.
 
   Returns:
-    (progress, samples, rows `[blocks, period, batch]`, first block number,
-    stage key, aux) -> (progress, metrics with a leading axis of blocks).
+    (progress, samples, rows `[blocks, period, batch]` or a Pair of them, first
+    block number, stage key, aux) -> (progress, metrics with a leading axis of
+    blocks).
     progress is donated.
   """
 
@@ -95,7 +96,7 @@ def epoch_scan(step: Callable, decay: float) -> Callable:
     )
 
   def scan(progress, samples, rows, first, key, aux):
-    numbers = first + jnp.arange(rows.shape[0])
+    numbers = first + jnp.arange(len(jax.tree.leaves(rows)[0]))
     return jax.lax.scan(
       lambda carry, x: body(carry, x, samples, key, aux),
       progress,

@@ -17,7 +17,7 @@ import numpy as np
 from absl import logging
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.data.batches import epoch_rows, part
+from bidfcl_jax.data.batches import epoch_order, part
 from bidfcl_jax.data.checks import covariate_shift
 from bidfcl_jax.files import append_line, read_lines, write_lines
 from bidfcl_jax.keys import stream
@@ -114,31 +114,38 @@ class _Fit:
 
   # -- one stage
 
-  def blocks(self, stage: Stage, key: jax.Array, rows: int, epoch: int):
-    """Returns the epoch's blocks `[chunks, blocks, period, batch]`."""
-    order = epoch_rows(
-      jax.random.fold_in(key, epoch), rows, stage.batch, stage.period
+  def blocks(self, stage: Stage, key: jax.Array, epoch: int) -> list:
+    """Returns the epoch's chunks, each of blocks `[size, period, batch]`."""
+    order = epoch_order(
+      jax.random.fold_in(key, epoch),
+      self.study,
+      stage.reads,
+      stage.batch,
+      stage.period,
     )
-    size = self.config.training.scan_blocks or len(order)
-    size = min(size, len(order))
-    missing = -len(order) % size
-    order = np.pad(order, ((0, missing), (0, 0), (0, 0)), constant_values=-1)
-    return order.reshape(-1, size, *order.shape[1:])
+    total = len(jax.tree.leaves(order)[0])
+    size = min(self.config.training.scan_blocks or total, total)
+    missing = ((0, -total % size), (0, 0), (0, 0))
+    order = jax.tree.map(
+      lambda rows: np.pad(rows, missing, constant_values=-1), order
+    )
+    return [
+      jax.tree.map(lambda rows, at=first: rows[at : at + size], order)
+      for first in range(0, total, size)
+    ]
 
   def run_stage(self, index: int, progress, best, position, meta):
     stage = self.method.stages[index]
     key = stream(self.key, stage.name)
-    samples = part(self.study, stage.reads)
-    rows = len(samples)
-    samples = jax.tree.map(jnp.asarray, samples)
+    samples = jax.tree.map(jnp.asarray, part(self.study, stage.reads))
     aux = stage.fixed(progress.state, self.study)
     scan = epoch_scan(stage.step, self.config.training.ema)
     best_score = meta.get("best_score", float("-inf"))
     skips = meta.get("skips", 0)
     for epoch in range(position.epoch, stage.epochs):
       begun = time.monotonic()
-      chunks = self.blocks(stage, stream(key, "order"), rows, epoch)
-      size = chunks.shape[1]
+      chunks = self.blocks(stage, stream(key, "order"), epoch)
+      size = len(jax.tree.leaves(chunks[0])[0])
       first_chunk = position.block // size if epoch == position.epoch else 0
       collected = []
       for chunk in range(first_chunk, len(chunks)):

@@ -5,6 +5,7 @@ import pytest
 
 from bidfcl_jax.data.batches import (
   batches_per_epoch,
+  epoch_order,
   epoch_rows,
   part,
   take_block,
@@ -73,3 +74,23 @@ def test_union_is_obs_then_rct_with_groups_apart(tiny_study):
 def test_an_unknown_part_is_named(tiny_study):
   with pytest.raises(ValueError, match="reads='test' is not one of rct, obs"):
     part(tiny_study, "test")
+
+
+def test_a_pair_reads_obs_once_and_cycles_the_rct(tiny_study):
+  order = epoch_order(KEY, tiny_study, "pair", 128, 2)
+  assert order.obs.shape == order.rct.shape == (3, 2, 128)
+  assert sorted(order.obs.ravel()[:600]) == list(range(600))
+  flat = order.rct.ravel()
+  assert sorted(flat[:300]) == sorted(flat[300:600]) == list(range(300))
+  block = take_block(
+    jax.tree.map(jnp.asarray, part(tiny_study, "pair")),
+    jax.tree.map(lambda rows: jnp.asarray(rows[-1]), order),
+  )
+  np.testing.assert_array_equal(
+    block.samples.revenue[0], tiny_study.obs.revenue[order.obs[-1, 0]]
+  )
+  np.testing.assert_array_equal(
+    block.rct.revenue, tiny_study.rct_train.revenue[order.rct[-1]]
+  )
+  assert (block.samples.weight[1] == 0).any()
+  assert (block.rct.weight == 1).all()

@@ -37,3 +37,16 @@ def test_chunks_change_nothing():
   parts = apply_in_chunks(network.apply, params, x, chunk=20)
   np.testing.assert_allclose(parts.cost, whole.cost, rtol=1e-5, atol=1e-6)
   assert parts.revenue.shape == (103, 3)
+
+
+@pytest.mark.parametrize("hidden", [(7, 4), ()])
+def test_the_head_acts_on_the_representation(hidden):
+  network = make_target(config.NetworkConfig(hidden=hidden))
+  params = network.init(jax.random.key(0), 5, 3)
+  x = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+  units = network.represent(params, x)
+  assert units.shape == (9, hidden[-1] if hidden else 5)
+  head = units @ params["head"]["kernel"] + params["head"]["bias"]
+  out = network.apply(params, x)
+  np.testing.assert_allclose(head[:, :3], out.revenue, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(head[:, 3:], out.cost, rtol=1e-5, atol=1e-6)
