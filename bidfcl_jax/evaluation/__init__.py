@@ -20,29 +20,53 @@ from bidfcl_jax.evaluation.cost_curves import (
 )
 from bidfcl_jax.evaluation.eom import eom, eom_core, eom_result
 from bidfcl_jax.evaluation.oracle import oracle_eom, oracle_policy, regret
+from bidfcl_jax.evaluation.power import (
+  Noise,
+  budget_mix,
+  detectable,
+  noise,
+  rows_needed,
+)
 from bidfcl_jax.evaluation.significance import Paired, holm, paired
+from bidfcl_jax.evaluation.spend import (
+  PriceCurve,
+  price_curve,
+  price_of_budget,
+  rct_spend,
+  shares_by_weight,
+)
 
 __all__ = [
   "AuccResult",
   "ConstantPolicies",
   "EomResult",
+  "Noise",
   "Paired",
+  "PriceCurve",
   "area_under_curve",
   "arm_means",
   "aucc",
   "aucc_by_weight",
   "aucc_result",
   "bootstrap",
+  "budget_mix",
   "constant_policies",
   "cost_curve",
+  "detectable",
   "eom",
   "eom_core",
   "eom_result",
   "holm",
+  "noise",
   "oracle_eom",
   "oracle_policy",
   "paired",
   "poisson_weights",
+  "price_curve",
+  "price_of_budget",
+  "rct_spend",
   "regret",
+  "rows_needed",
+  "shares_by_weight",
   "true_cost_curve",
 ]
