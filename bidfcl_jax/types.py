@@ -192,6 +192,9 @@ class Study:
     truth: Truth, or None; None for learners.
     arm_names: M names, control first.
     feature_names: d names.
+    coding: how columns of the user's table became features (an
+      encoding.FeatureCoding, for the rows of a later day); None for the data
+      sets that have a reader of their own.
   """
 
   obs: Samples
@@ -205,6 +208,7 @@ class Study:
   truth: Truth | None = None
   arm_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
   feature_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
+  coding: Any = struct.field(pytree_node=False, default=None)
 
   @property
   def arms(self) -> int:

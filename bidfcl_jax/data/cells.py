@@ -32,7 +32,10 @@ def numbers(table: Table, column: str) -> np.ndarray:
 
 
 def flawed(
-  table: Table, numeric: Sequence[str], worded: Sequence[str] = ()
+  table: Table,
+  numeric: Sequence[str],
+  worded: Sequence[str] = (),
+  optional: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
   """Marks the cells that hold nothing usable, `[n]` bool for each column.
 
@@ -40,33 +43,40 @@ def flawed(
     table: the rows.
     numeric: columns whose cells must be finite numbers.
     worded: columns whose cells must not be empty.
+    optional: those of both kinds in which an empty cell is no flaw.
   """
   marks = {name: ~np.isfinite(numbers(table, name)) for name in numeric}
-  return marks | {
-    name: words(table, name).is_null().to_numpy() for name in worded
+  empty = {
+    name: words(table, name).is_null().to_numpy()
+    for name in (*worded, *optional)
   }
+  marks |= {name: empty[name] for name in worded}
+  return marks | {name: marks[name] & ~empty[name] for name in optional}
 
 
 def refuse_flaws(
-  table: Table, numeric: Sequence[str], worded: Sequence[str] = ()
+  table: Table,
+  numeric: Sequence[str],
+  worded: Sequence[str] = (),
+  optional: Sequence[str] = (),
 ) -> None:
   """Refuses the first row with a flawed cell (see `flawed`).
 
   Raises:
     ValueError: the file, the line, the column and the cell.
   """
-  marks = flawed(table, numeric, worded)
+  marks = flawed(table, numeric, worded, optional)
   bad = np.logical_or.reduce(list(marks.values()))
   if not bad.any():
     return
   row = int(np.argmax(bad))
   column = next(name for name in marks if marks[name][row])
   if words(table, column)[row] is None:
-    reason = "the cell is empty"
+    reason = "the cell is empty (load_table fills features named in impute)"
   elif np.isnan(numbers(table, column)[row]):
     reason = (
-      "{cell} is not a number (words must become numbers first, such as one "
-      "0/1 column for each word)"
+      "{cell} is not a number (load_table codes feature columns of words that "
+      "are named in one_hot)"
     )
   else:
     reason = "{cell} is not finite"
@@ -78,10 +88,10 @@ def refuse_flaws(
   )
 
 
-def choices(
-  table: Table, column: str, declared: Sequence[str], *, ignore_case=False
+def codes(
+  table: Table, column: str, labels: Sequence[str], *, ignore_case=False
 ) -> np.ndarray:
-  """Codes the words of a column by their place in a declared list.
+  """Codes the words of a column by their place in a list of labels.
 
   A cell matches a label by its text, or where both are numbers by their
   value: "1.0" is "1", while "1.5" is neither "1" nor "2".
@@ -89,16 +99,13 @@ def choices(
   Args:
     table: the rows.
     column: the column.
-    declared: the labels in order; code 0 is the first.
+    labels: the labels in order; code 0 is the first.
     ignore_case: whether "Yes" is "yes".
 
   Returns:
-    `[n]` int32.
-
-  Raises:
-    ValueError: a word that is not declared, with line, column and list.
+    `[n]` int32; -1 for a word that is no label and for an empty cell.
   """
-  text, labels = words(table, column), pl.Series(declared, dtype=pl.String)
+  text, labels = words(table, column), pl.Series(labels, dtype=pl.String)
   if ignore_case:
     text, labels = text.str.to_lowercase(), labels.str.to_lowercase()
   by_word = {label: code for code, label in enumerate(labels)}
@@ -109,11 +116,22 @@ def choices(
   }
   seen = text.unique()
   values = seen.cast(pl.Float64, strict=False)
-  codes = {
+  found = {
     word: by_word.get(word, by_number.get(value, -1))
     for word, value in zip(seen, values, strict=True)
   }
-  found = text.replace_strict(codes, return_dtype=pl.Int32).to_numpy()
+  return text.replace_strict(found, return_dtype=pl.Int32).to_numpy()
+
+
+def choices(
+  table: Table, column: str, declared: Sequence[str], *, ignore_case=False
+) -> np.ndarray:
+  """Codes a column as `codes` does, and refuses what is not declared.
+
+  Raises:
+    ValueError: a word that is not declared, with line, column and list.
+  """
+  found = codes(table, column, declared, ignore_case=ignore_case)
   if (found < 0).any():
     table.refuse(
       found < 0,

@@ -45,7 +45,7 @@ def test_numbers_convert_nothing_by_guess():
     ("inf", "'inf' is not finite"),
     ("-Infinity", "'-Infinity' is not finite"),
     ("1e400", "'1e400' is not finite"),
-    ("Urban", "'Urban' is not a number .*0/1 column for each word"),
+    ("Urban", "'Urban' is not a number .*named in one_hot"),
   ],
 )
 def test_fc_04_bad_cell_names_line_column_and_cell(cell, reason):
