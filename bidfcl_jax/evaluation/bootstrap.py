@@ -49,9 +49,9 @@ def bootstrap(
   """Bootstraps a metric over groups of individuals.
 
   Args:
-    metric: weights `[n]` -> scalar. A host function is fine; a pure jnp one
-      can be vmapped. A metric that divides by arm shares should count them
-      with these weights.
+    metric: weights `[n]` -> scalar, or an array of several metrics. A host
+      function is fine; a pure jnp one can be vmapped. A metric that divides by
+      arm shares should count them with these weights.
     samples: Samples; `weight` multiplies the drawn weights (padding stays 0),
       `group` says which rows are drawn together.
     key: JAX key; the same key gives the same interval, whatever `vmapped`.
@@ -63,9 +63,10 @@ def bootstrap(
       jitted blocks of k replicates (memory: k * n weights).
 
   Returns:
-    Interval of float64 scalars: the metric at the samples' own weights, the
-    ends, and the standard deviation of the replicates. A replicate that is
-    NaN makes low, high and se NaN: dropping it would bias them.
+    Interval of float64 scalars (arrays of the metric's shape): the metric at
+    the samples' own weights, the ends, and the standard deviation of the
+    replicates. A replicate that is NaN makes low, high and se NaN: dropping it
+    would bias them.
 
   Raises:
     ValueError: fewer than 2 replicates, a level outside (0, 1), or an unknown
@@ -97,10 +98,10 @@ def bootstrap(
     )
     values = np.asarray(mapped(numbers), np.float64)
   else:
-    values = np.array([float(metric(draw(i))) for i in numbers])
+    values = np.array([np.float64(metric(draw(i))) for i in numbers])
   estimate = np.float64(metric(weight))
   tail = (1 - level) / 2
-  low, high = np.quantile(values, (tail, 1 - tail))
+  low, high = np.quantile(values, (tail, 1 - tail), axis=0)
   if kind == "basic":
     low, high = 2 * estimate - high, 2 * estimate - low
-  return Interval(estimate, low, high, values.std(ddof=1))
+  return Interval(estimate, low, high, values.std(axis=0, ddof=1))

@@ -217,3 +217,18 @@ def test_coverage_of_a_self_normalised_ratio():
     )
     covered += got.low <= 2.0 <= got.high
   assert 180 <= covered <= 200
+
+
+def test_several_metrics_in_one_pass_equal_each_alone():
+  values = np.random.default_rng(0).normal(3, 2, 100)
+  mean, key = mean_of(values), jax.random.key(1)
+  both = bootstrap(
+    lambda w: jnp.stack([mean(w), 2 * mean(w)]),
+    rows(values),
+    key,
+    replicates=30,
+  )
+  alone = bootstrap(mean, rows(values), key, replicates=30)
+  for name in ("estimate", "low", "high", "se"):
+    one = getattr(alone, name)
+    np.testing.assert_allclose(getattr(both, name), [one, 2 * one], rtol=1e-6)
