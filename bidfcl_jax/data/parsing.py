@@ -80,10 +80,15 @@ def read_bytes(path: str | PathLike) -> bytes:
   try:
     return gzip.decompress(content)
   except (EOFError, OSError, zlib.error) as error:
-    raise ValueError(
-      f"{path}: the gzip file is cut short or damaged ({error}); fetch or "
-      "write it again"
-    ) from error
+    raise damaged_gzip(path, error) from error
+
+
+def damaged_gzip(path: str | PathLike, error: Exception) -> ValueError:
+  """Returns the refusal of a gzip file that cannot be read to its end."""
+  return ValueError(
+    f"{path}: the gzip file is cut short or damaged ({error}); fetch or "
+    "write it again"
+  )
 
 
 def warn_unless_sha256(
@@ -120,12 +125,16 @@ def read_table(path: str | PathLike, columns: Sequence[str]) -> Table:
   """
   content = read_bytes(path)
   if content.startswith(b"PAR1"):
-    return _parse_parquet(str(path), content, columns)
+    return parse_parquet(path, io.BytesIO(content), columns)
   return parse_csv(path, content, columns)
 
 
 def parse_csv(
-  path: str | PathLike, content: bytes, columns: Sequence[str]
+  path: str | PathLike,
+  content: bytes,
+  columns: Sequence[str],
+  *,
+  lines_before: int = 0,
 ) -> Table:
   """Does the work of `read_table` on the text of a CSV file.
 
@@ -133,13 +142,15 @@ def parse_csv(
     path: the file's name, for messages.
     content: its uncompressed bytes.
     columns: names of the columns that are wanted.
+    lines_before: lines of the file between its header and the first row here,
+      where content is the header and a later piece.
   """
   content = content.removeprefix(b"\xef\xbb\xbf")
   body = content.strip(b"\r\n")
   if not body:
     raise ValueError(f"{path}: the file is empty; give a header and rows")
   _check_utf8(path, content)
-  first = 1 + content[: content.index(body[:1])].count(b"\n")
+  first = 1 + lines_before + content[: content.index(body[:1])].count(b"\n")
   try:
     # The header is read as a row like any other, since the library would
     # rename a duplicate column.
@@ -158,11 +169,29 @@ def parse_csv(
   return Table(str(path), frame[1:].select(columns), lines)
 
 
-def _parse_parquet(path: str, content: bytes, columns: Sequence[str]) -> Table:
+def parse_parquet(
+  path: str | PathLike,
+  source: str | PathLike | io.BytesIO,
+  columns: Sequence[str],
+  *,
+  start: int = 0,
+  rows: int | None = None,
+) -> Table:
+  """Does the work of `read_table` on a Parquet file, or on a slice of it.
+
+  Args:
+    path: the file's name, for messages.
+    source: the file, or its bytes.
+    columns: names of the columns that are wanted.
+    start: rows to pass over.
+    rows: most rows to read; None for all.
+  """
+  path = str(path)
   try:
-    header = list(pl.read_parquet_schema(io.BytesIO(content)))
+    header = list(pl.read_parquet_schema(source))
     _check_header(path, header, columns)
-    frame = pl.read_parquet(io.BytesIO(content), columns=list(columns))
+    wanted = pl.scan_parquet(source).select(columns).slice(start, rows)
+    frame = wanted.collect()
   except (pl.exceptions.PolarsError, OSError) as error:
     reason = str(error).splitlines()[0]
     raise ValueError(f"{path}: not a Parquet file ({reason})") from error
@@ -175,7 +204,8 @@ def _parse_parquet(path: str, content: bytes, columns: Sequence[str]) -> Table:
         f"{path}, column {name!r}: {kind} is neither a number nor text; "
         "convert the column or leave it out"
       )
-  return Table(path, frame.select(columns), np.arange(len(frame)) + 1, "row")
+  lines = np.arange(len(frame)) + start + 1
+  return Table(path, frame.select(columns), lines, "row")
 
 
 def _check_utf8(path, content: bytes) -> None:
