@@ -215,9 +215,16 @@ class Study:
     """M, the number of arms."""
     return self.propensity.shape[-1]
 
-  def for_learners(self) -> "Study":
-    """Returns the study without its test part and without the truth."""
-    return self.replace(rct_test=None, truth=None)
+  def for_learners(self, *, logging: bool = False) -> "Study":
+    """Returns the study without its test part and without the truth.
+
+    Args:
+      logging: keep the known logging propensities of OBS (oracle IPS only).
+    """
+    truth = None
+    if logging and self.truth is not None:
+      truth = Truth(logging=self.truth.logging)
+    return self.replace(rct_test=None, truth=truth)
 
 
 @struct.dataclass

@@ -3,10 +3,15 @@
 import difflib
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.methods import bidfcl, ensembles, two_stage
+from bidfcl_jax.methods import bidfcl, ensembles, propensity, two_stage
 from bidfcl_jax.methods.method import Method, Stage, State, study_budget
 
-_REGISTRY = {**two_stage.METHODS, **ensembles.METHODS, **bidfcl.METHODS}
+_REGISTRY = {
+  **two_stage.METHODS,
+  **propensity.METHODS,
+  **ensembles.METHODS,
+  **bidfcl.METHODS,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -6,29 +6,27 @@ from typing import Any
 import jax
 import numpy as np
 
-from bidfcl_jax.types import Outcomes
-
 CHUNK = 65_536
 
 
 def apply_in_chunks(
-  apply: Callable[[Any, Any], Outcomes],
+  apply: Callable[[Any, Any], Any],
   state: Any,
   features: Any,
   *,
   chunk: int = CHUNK,
-) -> Outcomes:
+) -> Any:
   """Computes `apply(state, features)` with bounded device memory.
 
   Args:
-    apply: (state, features `[k, d]`) -> Outcomes `[k, M]`; compiled once per
-      shape.
+    apply: (state, features `[k, d]`) -> Outcomes, or any arrays, of k rows;
+      compiled once per shape.
     state: its first argument.
     features: `[n, d]` on the host.
     chunk: most rows at a time; the last chunk is padded to a full one.
 
   Returns:
-    Outcomes of NumPy arrays `[n, M]`.
+    The same of NumPy arrays of n rows.
   """
   features = np.asarray(features)
   rows = len(features)
@@ -40,5 +38,5 @@ def apply_in_chunks(
     size = len(piece)
     padded = np.pad(piece, ((0, chunk - size), (0, 0)))
     done = jax.device_get(jitted(state, padded))
-    pieces.append(Outcomes(done.revenue[:size], done.cost[:size]))
+    pieces.append(jax.tree.map(lambda cells, k=size: cells[:k], done))
   return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)

@@ -44,7 +44,7 @@ class _Fit:
 
   def __init__(self, method, study, key, config, workdir, on_record, stop):
     self.method, self.key, self.config = method, key, config
-    self.study = study.for_learners()
+    self.study = study.for_learners(logging=config.propensity.oracle)
     self.on_record, self.stop = on_record, stop
     self.rule = config.training.checkpoint
     self.valid = (
