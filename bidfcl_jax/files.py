@@ -6,12 +6,14 @@ appended by a single write under a lock of its file; what a kill may leave of a
 line is passed over by the reader and cut off by the next writer.
 """
 
+import contextlib
 import fcntl
 import json
 import math
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +38,38 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
   Returns:
     The path.
   """
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
   if isinstance(content, str):
     content = content.encode()
+  with replacing(path) as temporary:
+    temporary.write_bytes(content)
+  return Path(path)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+  """Gives a temporary name to write to, renamed to `path` at the end.
+
+  For files too large to be held: what the block writes there takes the
+  path's place at once, and an error leaves the old file.
+
+  Args:
+    path: the file; its parent folders are made.
+
+  Yields:
+    A name in the same folder at which nothing stands yet.
+  """
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
   try:
-    with open(temporary, "xb") as file:
-      file.write(content)
-      file.flush()
+    yield temporary
+    with open(temporary, "rb+") as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except BaseException:
     temporary.unlink(missing_ok=True)
     raise
   _sync_folder(path.parent)
-  return path
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from bidfcl_jax.allocation.choice import greatest_slope
 from bidfcl_jax.allocation.host import arms_at, at
 
-_SAMPLE = 32_768
-_WIDTH = 1.04  # of the first bracket around the sample's price, each way
+SAMPLE = 32_768
+WIDTH = 1.04  # of the first bracket around the sample's price, each way
 
 
 class Jump(NamedTuple):
@@ -43,10 +43,10 @@ def search(revenue: np.ndarray, cost: np.ndarray, total: float) -> Jump:
   rows = np.flatnonzero(over != arms)
   revenue, cost = revenue[rows], cost[rows]
   settled = spent - at(cost, arms[rows]).sum()
-  low, high = _bits(low), _bits(high)
+  low, high = bits(low), bits(high)
   while high - low > 1 and len(rows):
     middle = low + (high - low) // 2
-    ((chosen, spend),) = arms_at(revenue, cost, (_price(middle),))
+    ((chosen, spend),) = arms_at(revenue, cost, (price_of(middle),))
     if settled + spend > total:
       low, over[rows] = middle, chosen
     else:
@@ -55,7 +55,7 @@ def search(revenue: np.ndarray, cost: np.ndarray, total: float) -> Jump:
     if not kept.all():
       settled += at(cost, arms[rows])[~kept].sum()
       rows, revenue, cost = rows[kept], revenue[kept], cost[kept]
-  return Jump(_price(high), arms, over)
+  return Jump(price_of(high), arms, over)
 
 
 def upper_end(revenue: np.ndarray, cost: np.ndarray) -> float:
@@ -67,11 +67,11 @@ def upper_end(revenue: np.ndarray, cost: np.ndarray) -> float:
 
 def _bracket(revenue, cost, total):
   """Returns (low, high, arms at low, arms at high, spend at high)."""
-  stride = -(-len(revenue) // _SAMPLE)
+  stride = -(-len(revenue) // SAMPLE)
   if stride > 1:
     sample = revenue[::stride], cost[::stride]
     guess = search(*sample, total * len(sample[0]) / len(revenue)).price
-    low, high, top = guess / _WIDTH, guess * _WIDTH, None
+    low, high, top = guess / WIDTH, guess * WIDTH, None
   else:
     top = upper_end(revenue, cost)
     low, high = 0.0, top
@@ -90,9 +90,11 @@ def _bracket(revenue, cost, total):
       low, high = 0.0, low
 
 
-def _bits(price: float) -> int:
+def bits(price: float) -> int:
+  """Returns the whole number that orders as the price does."""
   return int(np.float64(price).view(np.int64))
 
 
-def _price(bits: int) -> float:
+def price_of(bits: int) -> float:
+  """Returns the price of `bits`."""
   return float(np.int64(bits).view(np.float64))

@@ -65,7 +65,7 @@ def solve(
   limit = host.budget_of(budget)
   revenue, costs, floored = host.checked(outcomes)
   if allowed is not None:
-    revenue, costs = _forbid(revenue, costs, allowed)
+    revenue, costs = forbid(revenue, costs, allowed)
   if cost == "model":
 
     def money(arms):
@@ -173,11 +173,24 @@ def _cheapest(revenue, costs) -> np.ndarray:
   return arms
 
 
-def _forbid(revenue, costs, allowed):
+def forbid(
+  revenue: np.ndarray, costs: np.ndarray, allowed: Array
+) -> tuple[np.ndarray, np.ndarray]:
   """Makes each forbidden arm worse than its row's cheapest allowed one.
 
   Less revenue at a greater cost loses at every price, so that nothing after
   this needs to know of the mask, and all numbers stay finite.
+
+  Args:
+    revenue: `[n, M]`.
+    costs: `[n, M]`, not negative.
+    allowed: `[n, M]` bool.
+
+  Returns:
+    (revenue, costs), changed where an arm is forbidden.
+
+  Raises:
+    ValueError: a mask of another shape or kind, or a row without an arm.
   """
   allowed = np.asarray(allowed)
   if allowed.shape != costs.shape or allowed.dtype != bool:
