@@ -41,7 +41,7 @@ def _shares(axes: Axes, counts: ArmCounts, arm_names: Sequence[str]) -> None:
     )  # fmt: skip
   axes.set_yticks(places, [_short(name) for name in arm_names])
   axes.set_ylim(len(arm_names) - 0.5, -0.5)
-  axes.set_xlim(0, None)
+  axes.set_xlim(0, 1.08 * counts.shares.max())
   axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
   axes.set_xlabel("Share of the part's rows", color=INK)
   axes.set_title("Arms by part", fontsize=10, loc="left", color=INK)
@@ -67,12 +67,9 @@ def _differences(
   axes.axvline(0, color=INK, linewidth=0.8)
   for edge in (-0.1, 0.1):
     axes.axvline(edge, color=INK, linewidth=1, linestyle=":")
-  axes.set_xlabel(
-    "Arm minus control, standard deviations (dotted: 0.1)", color=INK
-  )
+  axes.set_xlabel("Arm minus control (sd; dotted: 0.1)", color=INK)
   axes.set_title(
-    f"Features of the RCT, largest differences (all together: p = "
-    f"{balance.p:.2g})",
+    f"Balance of the RCT (p = {balance.p:.2g})",
     fontsize=10, loc="left", color=INK,
   )  # fmt: skip
 
@@ -103,7 +100,7 @@ def _propensities(axes: Axes, overlap: Overlap, arm_names) -> None:
 
 def _power(axes: Axes, noise: Noise, rows: dict[str, int], disagree) -> None:
   low, high = min(rows.values()), max(rows.values())
-  grid = np.geomspace(max(low / 3, 1), high * 300, 60)
+  grid = np.geomspace(max(low / 3, 1), high * 1000, 60)
   levels = sorted({0.1, disagree, 1.0}, reverse=True)
   styles = line_styles([str(q) for q in levels], None, (str(disagree),))
   for q in levels:
@@ -113,17 +110,16 @@ def _power(axes: Axes, noise: Noise, rows: dict[str, int], disagree) -> None:
       **styles[str(q)],
     )  # fmt: skip
     if q == disagree:
-      for k, (part, n) in enumerate(rows.items()):
-        axes.plot(n, detectable(sd, n), "o", color=INK, zorder=6, markersize=5)
-        axes.annotate(
-          f"{_PART_LABELS[part]}: {detectable(sd, n):.2g} %",
-          (n, detectable(sd, n)), (8, 10 + 12 * k), textcoords="offset points",
-          fontsize=8, color=INK,
+      for (part, n), mark in zip(rows.items(), "Do", strict=False):
+        axes.plot(
+          n, detectable(sd, n), mark, color=INK, zorder=6, markersize=6,
+          label=f"{_PART_LABELS[part]}, {n:,} rows: {detectable(sd, n):.2g} %",
+          linestyle="none",
         )  # fmt: skip
   axes.axhline(1, color=INK, linewidth=1, linestyle=":")
   axes.annotate(
-    "1 %", (1, 1), (-3, 3), xycoords=("axes fraction", "data"),
-    textcoords="offset points", ha="right", fontsize=8, color=INK,
+    "1 %", (0, 1), (4, 3), xycoords=("axes fraction", "data"),
+    textcoords="offset points", fontsize=8, color=INK,
   )  # fmt: skip
   axes.set_xscale("log")
   axes.set_yscale("log")
@@ -134,7 +130,7 @@ def _power(axes: Axes, noise: Noise, rows: dict[str, int], disagree) -> None:
   axes.set_xlabel("Randomised rows that value the policies", color=INK)
   axes.set_ylabel("Detectable difference (% of EOM)", color=INK)
   axes.set_title(
-    "Power: difference of two policies seen 4 times in 5",
+    "Difference found with 80 % power",
     fontsize=10, loc="left", color=INK,
   )  # fmt: skip
 
@@ -187,16 +183,17 @@ def data_figure(
   _propensities(third, overlap, arm_names)
   if noise.value > 0 and noise.sd_difference > 0:
     _power(fourth, noise, rows, disagree)
-  for axes, heading in (
-    (first, "Part (rows)"),
-    (third, "Arm"),
-    (fourth, "Policies disagree on"),
+  outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
+  for axes, heading, place in (
+    (first, "Part (rows)", outside),
+    (third, "Arm", outside),
+    # Lines that fall leave this corner free.
+    (fourth, "Policies disagree on", {"loc": "upper right"}),
   ):
     if axes.get_legend_handles_labels()[0]:
       axes.legend(
-        title=heading, loc="upper left", bbox_to_anchor=(1.01, 1.0),
-        frameon=False, fontsize=8, title_fontsize=8, alignment="left",
-        labelcolor=INK,
+        title=heading, frameon=False, fontsize=8, title_fontsize=8,
+        alignment="left", labelcolor=INK, **place,
       )  # fmt: skip
   figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
   return save(figure, path)
