@@ -3,12 +3,23 @@
 import difflib
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.methods import bidfcl, ensembles, propensity, two_stage
+from bidfcl_jax.methods import (
+  bidfcl,
+  doubly_robust,
+  dragonnet,
+  ensembles,
+  propensity,
+  representation,
+  two_stage,
+)
 from bidfcl_jax.methods.method import Method, Stage, State, study_budget
 
 _REGISTRY = {
   **two_stage.METHODS,
   **propensity.METHODS,
+  **doubly_robust.METHODS,
+  **representation.METHODS,
+  **dragonnet.METHODS,
   **ensembles.METHODS,
   **bidfcl.METHODS,
 }
