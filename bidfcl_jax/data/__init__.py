@@ -17,8 +17,12 @@ from bidfcl_jax.data.checks import (
   repeated_rows,
   shared_households,
 )
+from bidfcl_jax.data.criteo import load_criteo
+from bidfcl_jax.data.encoding import FeatureCoding
 from bidfcl_jax.data.hillstrom import load_hillstrom
 from bidfcl_jax.data.hybrid import hybrid_study
+from bidfcl_jax.data.lazada import load_lazada
+from bidfcl_jax.data.mt_lift import load_mt_lift
 from bidfcl_jax.data.overlap import Overlap, overlap
 from bidfcl_jax.data.scaling import fit_scalers, standardise
 from bidfcl_jax.data.shares import counted_propensity, declared_propensity
@@ -29,6 +33,7 @@ from bidfcl_jax.data.tables import load_table
 
 __all__ = [
   "Block",
+  "FeatureCoding",
   "HybridConfig",
   "Overlap",
   "Rows",
@@ -44,7 +49,10 @@ __all__ = [
   "epoch_rows",
   "fit_scalers",
   "hybrid_study",
+  "load_criteo",
   "load_hillstrom",
+  "load_lazada",
+  "load_mt_lift",
   "load_social_pressure",
   "load_table",
   "overlap",

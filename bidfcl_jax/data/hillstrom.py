@@ -15,19 +15,9 @@ import numpy as np
 
 from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.data.assemble import Rows
-from bidfcl_jax.data.cells import (
-  choices,
-  numbers,
-  refuse_flaws,
-  refuse_outside,
-)
+from bidfcl_jax.data.cells import choices
 from bidfcl_jax.data.hybrid import hybrid_study
-from bidfcl_jax.data.parsing import (
-  Table,
-  parse_csv,
-  read_bytes,
-  warn_unless_sha256,
-)
+from bidfcl_jax.data.published import BINARY, Limits, published_table, ranged
 from bidfcl_jax.types import Study
 
 SHA256 = "0e5893329d8b93cefecc571777672028290ab69865718020c78c7284f291aece"
@@ -40,16 +30,16 @@ LEVELS = {
 }
 # history_segment is left out: it is a coarse copy of history.
 RANGES = {
-  "recency": (1, 12, True),
-  "history": (0, np.inf, False),
-  "mens": (0, 1, True),
-  "womens": (0, 1, True),
-  "newbie": (0, 1, True),
+  "recency": Limits(1, 12, whole=True),
+  "history": Limits(0, np.inf),
+  "mens": BINARY,
+  "womens": BINARY,
+  "newbie": BINARY,
 }
 OUTCOMES = {
-  "visit": (0, 1, True),
-  "conversion": (0, 1, True),
-  "spend": (0, np.inf, False),
+  "visit": BINARY,
+  "conversion": BINARY,
+  "spend": Limits(0, np.inf),
 }
 
 
@@ -87,13 +77,10 @@ def load_hillstrom(
   for name, column in (("revenue", revenue), ("cost", cost)):
     if column not in OUTCOMES:
       raise ValueError(f"{name}={column!r} is not one of {', '.join(OUTCOMES)}")
-  content = read_bytes(path)
-  warn_unless_sha256(path, content, SHA256)
-  numeric = [*RANGES, *OUTCOMES]
-  table = parse_csv(path, content, [*numeric, *LEVELS, "segment"])
-  refuse_flaws(table, numeric, [*LEVELS, "segment"])
-  outcomes = {name: _ranged(table, name, OUTCOMES[name]) for name in OUTCOMES}
-  features = {name: _ranged(table, name, RANGES[name]) for name in RANGES}
+  numeric, worded = (*RANGES, *OUTCOMES), (*LEVELS, "segment")
+  table = published_table(path, SHA256, numeric, worded)
+  outcomes = {name: ranged(table, name, OUTCOMES[name]) for name in OUTCOMES}
+  features = {name: ranged(table, name, RANGES[name]) for name in RANGES}
   for name, levels in LEVELS.items():
     codes = choices(table, name, levels)
     for code, level in enumerate(levels):
@@ -115,10 +102,3 @@ def load_hillstrom(
     budget=budget,
     arm_tilt=np.array(ARM_TILT),
   )
-
-
-def _ranged(table: Table, name: str, limits) -> np.ndarray:
-  low, high, whole = limits
-  values = numbers(table, name)
-  refuse_outside(table, name, values, low, high, whole=whole)
-  return values

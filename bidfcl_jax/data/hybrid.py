@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from absl import logging
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
@@ -82,6 +83,22 @@ def accept(
   return keys.host_generator(key).random(len(arm)) < chance
 
 
+def _thinned(kept: np.ndarray, most: float, key: jax.Array) -> np.ndarray:
+  """Returns `[n]` bool: at most a share of the rows, at random among kept."""
+  rows, wanted = np.flatnonzero(kept), round(most * len(kept))
+  if len(rows) < wanted:
+    logging.warning(
+      "the logging policy accepts %.1f %% of the pool, fewer than the wanted "
+      "%.1f %%; lower hybrid.strength or set hybrid.clip for more OBS rows",
+      100 * len(rows) / len(kept),
+      100 * most,
+    )
+    return kept
+  thinned = np.zeros_like(kept)
+  thinned[keys.host_generator(key).permutation(rows)[:wanted]] = True
+  return thinned
+
+
 def _visible_columns(feature_names: Sequence[str], hidden) -> np.ndarray:
   """Returns the columns that stay; a one-hot block goes by its origin."""
   origin = [name.split("=", 1)[0] for name in feature_names]
@@ -125,6 +142,7 @@ def hybrid_study(
   known_cost: ArrayLike | None = None,
   budget: float | None = None,
   arm_tilt: ArrayLike | None = None,
+  most_kept: float = 1.0,
 ) -> Study:
   """Makes a study with biased OBS out of a randomised data set.
 
@@ -141,6 +159,9 @@ def hybrid_study(
     known_cost: see assemble.
     budget: see assemble.
     arm_tilt: `[M]` b; None is 0 .. 1 in equal steps.
+    most_kept: share of the pool that OBS may have; accepted rows beyond it are
+      dropped at random, which leaves the propensities as they are. A policy
+      so strong that fewer are accepted logs a warning.
 
   Returns:
     Study whose truth holds the logging propensities `[n_obs, M]` of the kept
@@ -189,6 +210,8 @@ def hybrid_study(
     score, shares, tilt, strength=config.strength, floor=config.floor
   )
   kept = accept(policy, shares, arm[pool], keys.stream(key, "accept"))
+  if most_kept < 1:
+    kept = _thinned(kept, most_kept, keys.stream(key, "thin"))
   visible = rows._replace(features=features[:, columns])
   return assemble(
     obs=visible.take(pool[kept]),

@@ -97,13 +97,38 @@ def warn_unless_sha256(
   """Logs a warning where content is not the publisher's, byte for byte."""
   found = hashlib.sha256(content).hexdigest()
   if found != expected:
-    logging.warning(
-      "%s: sha256 of the uncompressed content is %s, not the published %s; "
-      "results may differ from those of the original file",
-      path,
-      found,
-      expected,
-    )
+    _warn_of_digest(path, "sha256 of the uncompressed content", found, expected)
+
+
+def file_digest(path: str | PathLike, kind: str = "sha256") -> str:
+  """Returns the digest of a file as it lies on the disk, in hex.
+
+  Args:
+    path: the file.
+    kind: a name that hashlib knows, such as "sha256" or "md5".
+  """
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, kind).hexdigest()
+
+
+def warn_unless_digest(
+  path: str | PathLike, expected: str, kind: str = "sha256"
+) -> None:
+  """Logs a warning where the file is not the publisher's, as it lies there."""
+  found = file_digest(path, kind)
+  if found != expected:
+    _warn_of_digest(path, f"{kind} of the file", found, expected)
+
+
+def _warn_of_digest(path, what: str, found: str, expected: str) -> None:
+  logging.warning(
+    "%s: %s is %s, not the published %s; results may differ from those of the "
+    "original file",
+    path,
+    what,
+    found,
+    expected,
+  )
 
 
 def read_table(path: str | PathLike, columns: Sequence[str]) -> Table:

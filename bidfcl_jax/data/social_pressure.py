@@ -19,20 +19,11 @@ import numpy as np
 
 from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.data.assemble import Rows
-from bidfcl_jax.data.cells import (
-  choices,
-  numbers,
-  refuse_flaws,
-  refuse_outside,
-)
+from bidfcl_jax.data.cells import choices
 from bidfcl_jax.data.declared import known_cost
 from bidfcl_jax.data.hybrid import hybrid_study
-from bidfcl_jax.data.parsing import (
-  Table,
-  parse_csv,
-  read_bytes,
-  warn_unless_sha256,
-)
+from bidfcl_jax.data.parsing import Table
+from bidfcl_jax.data.published import Limits, published_table, ranged
 from bidfcl_jax.types import Study
 
 SHA256 = "969964856c130f80783ded77575ba068b9288c518f42c65866324639dd738b7b"
@@ -77,14 +68,10 @@ def load_social_pressure(
       only logs a warning.
   """
   costs = known_cost(prices, ARMS)
-  content = read_bytes(path)
-  warn_unless_sha256(path, content, SHA256)
   numeric, worded = ("yob", "hh_size"), ("sex", *VOTES, "treatment", "voted")
-  table = parse_csv(path, content, [*numeric, *worded])
-  refuse_flaws(table, numeric, worded)
-  born, size = numbers(table, "yob"), numbers(table, "hh_size")
-  refuse_outside(table, "yob", born, YEAR - 120, YEAR - 18, whole=True)
-  refuse_outside(table, "hh_size", size, 1, 20, whole=True)
+  table = published_table(path, SHA256, numeric, worded)
+  born = ranged(table, "yob", Limits(YEAR - 120, YEAR - 18, whole=True))
+  size = ranged(table, "hh_size", Limits(1, 20, whole=True))
   arm = choices(table, "treatment", ARMS)
   features = {
     "male": choices(table, "sex", ("female", "male"), ignore_case=True),

@@ -8,7 +8,8 @@ What counts when statements meet, in this order:
    refused, with or without `drop_bad_rows`.
 2. A cell that holds nothing usable (empty, not a number, not finite) is
    refused, the earliest line first; with `drop_bad_rows` its row is left out
-   before anything else looks at it.
+   before anything else looks at it. Feature columns named in `one_hot` hold
+   words, and those named in `impute` may be empty (encoding.py).
 3. A group stays on one side: all its rows are OBS or all are RCT, and its RCT
    rows go to one of train, validation and test.
 """
@@ -29,6 +30,7 @@ from bidfcl_jax.data.cells import (
   words,
 )
 from bidfcl_jax.data.declared import declared_arms, known_cost
+from bidfcl_jax.data.encoding import cell_rules, declared_columns, learn_coding
 from bidfcl_jax.data.parsing import Table, read_table
 from bidfcl_jax.data.splits import split
 from bidfcl_jax.types import Study
@@ -55,6 +57,9 @@ def load_table(
   budget: float | None = None,
   allow_negative_cost: bool = False,
   drop_bad_rows: bool = False,
+  one_hot: Sequence[str] = (),
+  impute: Sequence[str] | str = (),
+  impute_by: str = "mean",
 ) -> Study:
   """Reads a Study from one CSV, gzipped CSV or Parquet file.
 
@@ -83,9 +88,16 @@ def load_table(
     allow_negative_cost: whether an observed or known cost may be negative.
     drop_bad_rows: leaves out rows with a cell that is empty, not a number or
       not finite, and logs the warning "N row(s) dropped".
+    one_hot: feature columns of words; each becomes a 0/1 feature `name=level`
+      for every level of the training rows (OBS and RCT-train). A level that
+      only other rows have is 0 in all of them, with a warning.
+    impute: feature columns whose empty cells are filled by what the training
+      rows hold, or "all".
+    impute_by: "mean" or "median" of numbers; words take the most frequent.
 
   Returns:
-    A Study, features standardised on its training rows (see `assemble`).
+    A Study, features standardised on its training rows (see `assemble`); its
+    `coding` makes the same features out of later rows.
 
   Raises:
     ValueError: a statement, a column, a row or a cell that cannot be used;
@@ -103,13 +115,16 @@ def load_table(
   roles += [c for c in (group_column, id_column) if c is not None]
   _check_features(features, [*money, *roles])
 
+  declared = declared_columns(features, one_hot, impute)
+  numeric, worded, optional = cell_rules(declared)
+  rules = ([*numeric, *money], [*worded, *roles], optional)
   columns = dict.fromkeys([*features, *money, *roles])
   table = read_table(path, list(columns))
   if drop_bad_rows:
-    table = _drop_flawed(table, [*features, *money], roles)
+    table = _drop_flawed(table, *rules)
   if not len(table):
     raise ValueError(f"{path}: no row is left; give rows with usable cells")
-  refuse_flaws(table, [*features, *money], roles)
+  refuse_flaws(table, *rules)
 
   in_rct = choices(table, source_column, SOURCES, ignore_case=True) == 1
   arm = choices(table, arm_column, arms)
@@ -129,30 +144,35 @@ def load_table(
       )
   else:
     cost = known[arm]
+  trial = np.flatnonzero(in_rct)
+  shares = {"train": 1 - valid - test, "valid": valid, "test": test}
+  parts = split(
+    np.arange(len(trial)) if group is None else group[trial], shares, key
+  )
+  parts = {name: trial[place] for name, place in parts.items()}
+  training = ~in_rct
+  training[parts["train"]] = True
+  coding = learn_coding(table.keep(training), declared, impute_by=impute_by)
   rows = Rows(
-    np.stack([numbers(table, name) for name in features], axis=1),
+    coding.apply(table),
     arm,
     numbers(table, revenue_column),
     cost,
     group,
   )
-  rct = rows.take(in_rct)
-  shares = {"train": 1 - valid - test, "valid": valid, "test": test}
-  parts = split(
-    np.arange(len(rct.arm)) if rct.group is None else rct.group, shares, key
-  )
-  return assemble(
+  study = assemble(
     obs=rows.take(~in_rct),
-    rct_train=rct.take(parts["train"]),
-    rct_valid=rct.take(parts["valid"]),
-    rct_test=rct.take(parts["test"]),
+    rct_train=rows.take(parts["train"]),
+    rct_valid=rows.take(parts["valid"]),
+    rct_test=rows.take(parts["test"]),
     arm_names=arms,
-    feature_names=tuple(features),
+    feature_names=coding.names,
     propensity=propensity,
     known_cost=known,
     budget=budget,
     allow_negative_cost=allow_negative_cost,
   )
+  return study.replace(coding=coding)
 
 
 def _known_cost(arms, cost_column, arm_costs, allow_negative):
@@ -183,10 +203,8 @@ def _check_features(features: Sequence[str], others: Sequence[str]) -> None:
       )
 
 
-def _drop_flawed(
-  table: Table, numeric: Sequence[str], worded: Sequence[str]
-) -> Table:
-  bad = np.logical_or.reduce(list(flawed(table, numeric, worded).values()))
+def _drop_flawed(table: Table, *rules: Sequence[str]) -> Table:
+  bad = np.logical_or.reduce(list(flawed(table, *rules).values()))
   count = int(bad.sum())
   if count:
     logging.warning(
