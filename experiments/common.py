@@ -5,7 +5,7 @@ A script ends with one line on stderr where an input is at fault (a trace with
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -101,6 +101,31 @@ _OVERRIDES = config_flags.DEFINE_config_dataclass(
 def given_overrides() -> dict[str, Any]:
   """Returns the --config.* flags that were given: dotted name -> value."""
   return dict(config_flags.get_override_values(flags.FLAGS["config"]).items())
+
+
+# Read by each command for itself, or kept with the settings.
+_NOT_OF_DATA = frozenset(
+  {"budget", "preset", "recipe", "checkpoint", "debug", "compilation_cache"}
+)
+
+
+def _data_flags() -> list[flags.Flag]:
+  found = flags.FLAGS.flags_by_module_dict()[__name__]
+  return [f for f in found if f.name not in _NOT_OF_DATA | {"config"}]
+
+
+def given_flags() -> dict[str, Any]:
+  """Returns the flags that name the data: name -> value."""
+  given = {flag.name: flag.value for flag in _data_flags() if flag.present}
+  return {"data": DATA.value, **given}
+
+
+def take_flags(stored: Mapping[str, Any]) -> None:
+  """Sets the flags of a stored run's data, but for those given anew."""
+  for flag in _data_flags():
+    if flag.name in stored and not flag.present:
+      flag.value = stored[flag.name]
+      flag.using_default_value = False
 
 
 def resolved_config() -> config_lib.Config:

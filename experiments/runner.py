@@ -6,9 +6,9 @@ result stands in metrics.jsonl is not run again.
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,8 +19,10 @@ from bidfcl_jax.config import Config
 from bidfcl_jax.files import read_lines, write_json
 from bidfcl_jax.keys import stream
 from bidfcl_jax.models.chunks import apply_in_chunks
-from bidfcl_jax.report import Result, WorkDir, collect
+from bidfcl_jax.report import Result, WorkDir, collect, versions
 from bidfcl_jax.types import Curve, Outcomes, Study
+
+SERVED = "served"
 
 
 class Plan(NamedTuple):
@@ -31,12 +33,14 @@ class Plan(NamedTuple):
     seeds: first to last.
     config: settings.
     load: seed -> Study.
+    flags: how the data were named, kept with each stored model.
   """
 
   names: tuple[str, ...]
   seeds: tuple[int, ...]
   config: Config
   load: Callable[[int], Study]
+  flags: Mapping[str, Any] = {}
 
 
 def study_hash(study: Study) -> str:
@@ -149,6 +153,19 @@ def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
   budget = methods.study_budget(plan.config, study)
   metrics, curve = judge(outcomes, study, budget)
   _save_curve(folder, curve)
+  training.save_served(
+    folder / SERVED,
+    method,
+    state,
+    study,
+    budget=budget,
+    extra={
+      "seed": seed,
+      "flags": dict(plan.flags),
+      "study_hash": study_hash(study),
+      "versions": versions(),
+    },
+  )
   return Result(
     method.name,
     seed,

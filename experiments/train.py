@@ -101,7 +101,7 @@ def main() -> None:
     def load(seed):
       return cache.pop(seed, None) or common.load_study(config, seed)
 
-    plan = runner.Plan(names, seeds, config, load)
+    plan = runner.Plan(names, seeds, config, load, common.given_flags())
     results = runner.run(plan, workdir, should_stop)
     print(publish.publish(results, plan, workdir.path, common.DATA.value))
     workdir.finish({"results": [r.to_record() for r in results]})

@@ -1,0 +1,130 @@
+r"""Gives individuals of a file their arms, by a trained run and a budget.
+
+  python -m experiments.allocate --workdir=runs/mine --input=people.parquet \
+    --budget=1.5 --output=arms.csv --explore=0.05
+
+The file needs the feature columns of the run. The price comes from the spend
+that the run's experiment measured (--price_from=rct) or from predicted costs
+(model). --explore=e gives a random share e a uniform arm and writes every
+row's propensity: the next experiment.
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from bidfcl_jax import evaluation
+from bidfcl_jax.keys import stream
+from bidfcl_jax.training import Served
+from experiments import allocating, common, individuals, stored
+from experiments.allocation_output import check_files
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+INPUT = flags.DEFINE_string("input", None, "CSV, gzipped CSV or Parquet file.")
+OUTPUT = flags.DEFINE_string("output", None, ".csv, .csv.gz or .parquet file.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output.")
+METHOD = flags.DEFINE_string("method", None, "One of the run's methods.")
+SEED = flags.DEFINE_integer("seed", None, "One of the run's seeds.")
+TOTAL_BUDGET = flags.DEFINE_float(
+  "total_budget", None, "Budget over all individuals; or give --budget."
+)
+PRICE_FROM = flags.DEFINE_enum(
+  "price_from",
+  "rct",
+  ["rct", "model"],
+  "rct: the price whose spend, measured on the run's experiment, is the "
+  "budget. model: the price whose predicted spend is; never above it.",
+)
+EXPLORE = flags.DEFINE_float(
+  "explore", 0.0, "Share of individuals that get a uniform arm."
+)
+ELIGIBLE = flags.DEFINE_list(
+  "eligible_columns", [], "A bool column for each arm, in their order."
+)
+KEY = flags.DEFINE_integer("draw", 0, "Number of the random draw.")
+REPLICATES = flags.DEFINE_integer("replicates", 200, "Bootstrap draws.", 2)
+
+
+def _rct_spend(served: Served, price: float, explore: float, key):
+  """Returns RCT-estimated (spend, low, high) with exploration, per capita."""
+  interval = evaluation.rct_spend(
+    served.predicted, served.logged, price, key, replicates=REPLICATES.value
+  )
+  uniform = allocating.uniform_spend(served) if explore else 0.0
+  return tuple(
+    (1 - explore) * float(value) + explore * uniform
+    for value in (interval.estimate, interval.low, interval.high)
+  )
+
+
+def summary(served: Served, request, done, spend) -> str:
+  """Returns what the command prints."""
+  count, (rct, low, high) = done.count, spend
+  taken = ", ".join(
+    f"{name} {n:,}" for name, n in zip(served.arm_names, done.arms, strict=True)
+  )
+  lines = [
+    f"{count:,} individuals: {taken}",
+    f"price {done.price:.6g} (from {request.price_from}), budget "
+    f"{done.budget:.6g} per capita, {done.budget * count:,.2f} in all",
+    f"model spend {done.cost:.6g} per capita, {done.cost * count:,.2f} in all; "
+    f"expected revenue {done.revenue:.6g}, {done.revenue * count:,.2f} in all",
+    f"RCT-estimated spend {rct:.6g} per capita (95 %: {low:.6g} to {high:.6g})",
+  ]
+  if request.price_from == "model":
+    lines.append(
+      f"gap to the bound on predicted revenue {done.bound - done.revenue:.3g} "
+      "per capita"
+    )
+  if done.explored:
+    lines.append(f"{done.explored:,} individuals explore")
+  if done.floored:
+    lines.append(f"{done.floored:,} negative predicted costs counted as 0")
+  if request.eligible_columns:
+    lines.append(
+      "RCT-estimated spend is that of the policy without eligibility"
+    )
+  if done.price == 0:
+    lines.append("the budget does not bind: everyone gets the best arm")
+  if abs(done.cost - rct) > 0.05 * abs(rct):
+    lines.append(
+      f"warning: model spend and RCT-estimated spend differ by "
+      f"{done.cost - rct:+.4g} per capita, over 5 %: trust the experiment"
+    )
+  return "\n".join(lines)
+
+
+def main() -> None:
+  """Runs the command."""
+  for flag in (WORKDIR, INPUT, OUTPUT):
+    if flag.value is None:
+      raise ValueError(f"allocate needs --{flag.name}")
+  check_files(INPUT.value, OUTPUT.value, overwrite=OVERWRITE.value)
+  method, seed = stored.choose(WORKDIR.value, METHOD.value, SEED.value)
+  served = stored.open_fit(WORKDIR.value, method, seed)
+  budget = common.BUDGET.value
+  if budget is None and TOTAL_BUDGET.value is None:
+    budget = served.budget
+  known = served.record.get("flags", {}).get("id_column")
+  request = individuals.Request(
+    source=Path(INPUT.value),
+    output=Path(OUTPUT.value),
+    budget=budget,
+    total_budget=TOTAL_BUDGET.value,
+    price_from=PRICE_FROM.value,
+    explore=EXPLORE.value,
+    eligible_columns=tuple(ELIGIBLE.value),
+    id_column=individuals.id_column_of(
+      INPUT.value, common.ID_COLUMN.value, known
+    ),
+  )
+  key = stream(jax.random.key(KEY.value), "allocate")
+  done = allocating.allocate(served, request, key)
+  spend = _rct_spend(served, done.price, EXPLORE.value, stream(key, "interval"))
+  print(f"{method}, seed {seed}: {OUTPUT.value}")
+  print(summary(served, request, done, spend))
+
+
+if __name__ == "__main__":
+  common.run(main)
