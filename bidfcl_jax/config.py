@@ -25,19 +25,24 @@ from bidfcl_jax.baseline_options import (
   PropensityConfig,
   SimpleConfig,
 )
+from bidfcl_jax.config_checks import CHECKPOINT_RULES, check, one_of
 from bidfcl_jax.options import (
   AverageConfig,
   BilevelConfig,
   DecisionConfig,
+  DirectConfig,
   HybridConfig,
+  LowerConfig,
   NetworkConfig,
   SimulatorConfig,
   SourceConfig,
+  TeacherConfig,
   TrainingConfig,
 )
 from bidfcl_jax.presets import preset_values, recipe_values
 
 __all__ = [
+  "CHECKPOINT_RULES",
   "AverageConfig",
   "BilevelConfig",
   "CausalEmbeddingsConfig",
@@ -46,15 +51,18 @@ __all__ = [
   "DebiasConfig",
   "DecisionConfig",
   "DhclConfig",
+  "DirectConfig",
   "DistillConfig",
   "DragonNetConfig",
   "ForestConfig",
   "HybridConfig",
+  "LowerConfig",
   "NetworkConfig",
   "PropensityConfig",
   "SimpleConfig",
   "SimulatorConfig",
   "SourceConfig",
+  "TeacherConfig",
   "TrainingConfig",
   "as_dict",
   "make",
@@ -62,8 +70,7 @@ __all__ = [
 ]
 
 PRESETS = ("smoke", "quick", "paper")
-RECIPES = ("recommended", "paper_letter", "fast")
-CHECKPOINT_RULES = ("ema_last", "valid_mse", "valid_eom")
+RECIPES = ("recommended", "paper_letter", "fast", "plus")
 
 
 @dataclass
@@ -87,6 +94,9 @@ class Config:
   )
   decision: DecisionConfig = field(default_factory=DecisionConfig)
   bilevel: BilevelConfig = field(default_factory=BilevelConfig)
+  lower: LowerConfig = field(default_factory=LowerConfig)
+  teacher: TeacherConfig = field(default_factory=TeacherConfig)
+  direct: DirectConfig = field(default_factory=DirectConfig)
   average: AverageConfig = field(default_factory=AverageConfig)
   simple: SimpleConfig = field(default_factory=SimpleConfig)
   propensity: PropensityConfig = field(default_factory=PropensityConfig)
@@ -120,6 +130,11 @@ def _set(config: Config, path: str, value: Any) -> None:
   setattr(parent, leaf, value)
 
 
+def _apply(config: Config, values: dict[str, Any]) -> None:
+  for path, value in values.items():
+    _set(config, path, value)
+
+
 def option_names(node: Any = None, prefix: str = "") -> list[str]:
   """Returns every dotted option name, such as "bilevel.n_cg"."""
   node = Config() if node is None else node
@@ -132,47 +147,6 @@ def option_names(node: Any = None, prefix: str = "") -> list[str]:
     else:
       names.append(path)
   return names
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-  if value not in allowed:
-    raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
-
-
-def _check(config: Config) -> None:
-  _one_of("simulator.kind", config.simulator.kind, ("S1", "S2", "S3"))
-  _one_of("training.checkpoint", config.training.checkpoint, CHECKPOINT_RULES)
-  _one_of("network.activation", config.network.activation, ("elu", "relu"))
-  _one_of(
-    "decision.price_gradient",
-    config.decision.price_gradient,
-    ("frozen", "dual", "total"),
-  )
-  _one_of(
-    "decision.temperature",
-    config.decision.temperature[0],
-    ("gap", "spread", "absolute"),
-  )
-  _one_of(
-    "bilevel.labels",
-    config.bilevel.labels,
-    ("frozen_copy", "stop_gradient", "full"),
-  )
-  _one_of("bilevel.teacher", config.bilevel.teacher, ("rct", "finetuned"))
-  for source in ("obs", "rct", "finetune"):
-    node = getattr(config, source)
-    _one_of(f"{source}.schedule", node.schedule, ("constant", "cosine"))
-    if node.batch < 1 or node.epochs < 1:
-      raise ValueError(
-        f"{source}.batch={node.batch}, {source}.epochs={node.epochs}: both "
-        "must be at least 1"
-      )
-  if config.bilevel.upper_every < 1:
-    raise ValueError(
-      f"bilevel.upper_every={config.bilevel.upper_every} must be at least 1"
-    )
-  if config.budget is not None and config.budget < 0:
-    raise ValueError(f"budget={config.budget} must not be negative")
 
 
 def make(
@@ -194,19 +168,16 @@ def make(
     ValueError: an unknown preset, recipe or option (with the nearest match),
       or a value outside its range.
   """
-  _one_of("preset", preset, PRESETS)
-  _one_of("recipe", recipe, RECIPES)
+  one_of("preset", preset, PRESETS)
+  one_of("recipe", recipe, RECIPES)
   overrides = dict(overrides or {})
   config = Config(preset=preset, recipe=recipe)
   kind = overrides.get("simulator.kind", config.simulator.kind)
-  for values in (
-    preset_values(preset, kind),
-    recipe_values(recipe, config.rct.batch),
-    overrides,
-  ):
-    for path, value in values.items():
-      _set(config, path, value)
-  _check(config)
+  _apply(config, preset_values(preset, kind))
+  # The recipe may depend on the preset's sizes.
+  _apply(config, recipe_values(recipe, config.rct.batch))
+  _apply(config, overrides)
+  check(config)
   return copy.deepcopy(config)
 
 

@@ -6,6 +6,17 @@ in the order preset, recipe, user.
 
 from typing import Any
 
+# The decision loss and the lower level of `plus` and of DIRECT (beyond.md 4).
+PLUS_DECISION = {
+  "outcomes": "plugin",
+  "covariates": "both",
+  "budgets": (0.5, 1.0, 1.5),
+  "rows": 5_000,
+  "temperature": ("spread", 0.1),
+  "mu_clip": "narrow",
+}
+PLUS_LOWER = {"epochs": 8, "schedule": "cosine"}
+
 # Sizes of the paper's Table 1 (Marketing II for S1 and S3, I for S2).
 _PAPER_WORLD = {
   "S1": (33_815_274, 2_017_450, 504_362, 2_521_813, 192),
@@ -65,6 +76,7 @@ def recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
       "bilevel.assumed_learning_rate": None,
       "bilevel.teacher": "rct",
       "bilevel.bridge_learning_rate": 1e-3,
+      "bilevel.explicit_share": 1.0,
       "bilevel.max_residual": 1e3,
     }
   if recipe == "fast":
@@ -75,5 +87,18 @@ def recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
       "bilevel.curvature_rows": 256,
       "bilevel.assumed_steps": 0,
       "bilevel.bridge_hidden": (16,),
+    }
+  if recipe == "plus":
+    return {
+      **{f"decision.{name}": value for name, value in PLUS_DECISION.items()},
+      **{f"lower.{name}": value for name, value in PLUS_LOWER.items()},
+      "bilevel.bridge": "additive",
+      "bilevel.assumed_steps": 0,
+      "bilevel.teacher": "ensemble",
+      "bilevel.start": "finetuned",
+      "bilevel.bridge_hidden": (32,),
+      "bilevel.bridge_learning_rate": 1e-3,
+      "bilevel.bridge_last_scale": 0.0,
+      "bilevel.warm_epochs": 1,
     }
   return {}

@@ -1,28 +1,34 @@
 """Losses as pure functions; the off-policy estimators that they rest on."""
 
 from bidfcl_jax.losses.decision import (
-  difd,
   dpl,
-  finite_difference_loss,
   marginal_price,
-  pifd,
-  pifd_coefficients,
+  plugin_marginal_price,
   plugin_policy_loss,
   policy_loss,
   ppl,
   soft_policy,
 )
+from bidfcl_jax.losses.finite_difference import (
+  difd,
+  finite_difference_loss,
+  pifd,
+  pifd_coefficients,
+)
 from bidfcl_jax.losses.prediction import (
   Cells,
+  additive_cells,
   bridge_cells,
   cell_loss,
   cell_residuals,
   factual_loss,
+  weighted_cells,
 )
 from bidfcl_jax.losses.value import policy_value
 
 __all__ = [
   "Cells",
+  "additive_cells",
   "bridge_cells",
   "cell_loss",
   "cell_residuals",
@@ -33,9 +39,11 @@ __all__ = [
   "marginal_price",
   "pifd",
   "pifd_coefficients",
+  "plugin_marginal_price",
   "plugin_policy_loss",
   "policy_loss",
   "policy_value",
   "ppl",
   "soft_policy",
+  "weighted_cells",
 ]

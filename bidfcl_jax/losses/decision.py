@@ -1,17 +1,14 @@
-"""Surrogates of the decision loss on randomised rows (method.md 3).
+"""Policy losses: smooth surrogates of the decision loss (method.md 3).
 
 The decision loss L_DL = -(1/N) sum_i z*_{i t_i} r_i / p_{t_i} (eq. 11) of the
 policy z* that maximises a_ij = r_hat_ij - lambda c_hat_ij is piecewise
-constant. Its surrogates differ in what replaces z*:
+constant. The policy losses (PPL eq. 16, DPL A.7) put softmax(a / tau) in place
+of z*; finite_difference.py has the other family.
 
-  policy losses (PPL eq. 16, DPL A.7)   softmax(a / tau)
-  finite differences (PIFD eq. 17, DIFD) the smallest change of one score that
-                                         changes the row's decision
-
-lambda, tau, mu and g are arguments: constants of the differentiation, so that
-each function can be checked by finite differences. `reward_price` is what a
-unit of cost takes off the reward: 0 in the paper's primal losses, lambda in the
-dual ones, mu = `marginal_price` for the gradient with the budget held.
+lambda, tau and mu are arguments: constants of the differentiation, so that each
+function can be checked by finite differences. `reward_price` is what a unit of
+cost takes off the reward: 0 in the paper's primal losses, lambda in the dual
+ones, mu = `marginal_price` for the gradient with the budget held.
 All losses are negative revenue per capita, original units.
 """
 
@@ -21,6 +18,7 @@ import jax.numpy as jnp
 
 from bidfcl_jax.losses.value import (
   inverse_weight,
+  policy_value,
   received,
   safe_ratio,
   weighted_mean,
@@ -42,6 +40,8 @@ def policy_loss(
   price: Array,
   temperature: Array,
   reward_price: Array = 0.0,
+  estimator: str = "ipw",
+  nuisance: Outcomes | None = None,
 ) -> jax.Array:
   """-(1/N) sum_i z'_{i t_i} (r_i - reward_price c_i) / p_{t_i} (eq. 16, A.7).
 
@@ -52,15 +52,21 @@ def policy_loss(
     price: lambda, a constant.
     temperature: tau > 0, in units of the score.
     reward_price: taken off the reward per unit of observed cost.
+    estimator: of the policy's value; "ipw" (the paper), "snipw" or "dr".
+    nuisance: outcome model `[n, M]`, original units; "dr" only.
 
   Returns:
     Scalar.
+
+  Raises:
+    ValueError: see `losses.policy_value`.
   """
   chex.assert_rank([outcomes.revenue, outcomes.cost], 2)
   policy = soft_policy(outcomes.score(price), temperature)
-  reward = samples.revenue - reward_price * samples.cost
-  matched = received(policy, samples.arm)
-  return -jnp.sum(inverse_weight(samples, propensity) * matched * reward)
+  revenue, cost = policy_value(
+    policy, samples, propensity, estimator=estimator, nuisance=nuisance
+  )
+  return -(revenue - reward_price * cost)
 
 
 def plugin_policy_loss(
@@ -80,6 +86,30 @@ def plugin_policy_loss(
   policy = soft_policy(outcomes.score(price), temperature)
   reward = labels.score(reward_price)
   return -weighted_mean(jnp.sum(policy * reward, axis=1), weight)
+
+
+def plugin_marginal_price(
+  outcomes: Outcomes,
+  labels: Outcomes,
+  weight: Array,
+  *,
+  price: Array,
+  temperature: Array,
+) -> jax.Array:
+  """The marginal price with a teacher's outcomes for observed ones.
+
+  mu = sum_ij dz_ij labels^r_ij / sum_ij dz_ij labels^c_ij, with the policy's
+  slope in the price dz_ij = -z_ij (c_hat_ij - sum_k z_ik c_hat_ik).
+
+  Returns:
+    Scalar; 0 where nothing moves with the price.
+  """
+  policy = soft_policy(outcomes.score(price), temperature)
+  mean_cost = jnp.sum(policy * outcomes.cost, axis=1, keepdims=True)
+  slope = -policy * (outcomes.cost - mean_cost) * weight[:, None]
+  return safe_ratio(
+    jnp.sum(slope * labels.revenue), jnp.sum(slope * labels.cost)
+  )
 
 
 def marginal_price(
@@ -115,120 +145,6 @@ def marginal_price(
   )
 
 
-def pifd_coefficients(
-  scores: Array,
-  samples: Samples,
-  propensity: Array,
-  *,
-  gap_floor: Array,
-  argmax: str = "paper",
-  window: Array | None = None,
-) -> jax.Array:
-  """g_ij = dL_DL/da_ij by the smallest decisive change of a_ij (Alg. 3).
-
-  With u_i = r_i / (N p_{t_i}) and gap the distance to the decision's change:
-  a matched row (t_i is the best arm) gets +u/gap at every rival and -u/gap
-  (gap to the runner-up) at t_i; a mismatched row gets -u/gap at t_i and +u/gap
-  at the best arm.
-
-  Args:
-    scores: a, `[n, M]`, money.
-    samples: randomised rows; `revenue` is the reward.
-    propensity: `[M]`.
-    gap_floor: gaps below it count as it (1/gap has no finite mean).
-    argmax: the mismatched best arm's cell; "paper" (always) or "exact" (0
-      unless t_i is the runner-up, the true finite difference).
-    window: only cells with gap < window count, with 1/window.
-
-  Returns:
-    `[n, M]`, at most u / gap_floor in size.
-
-  Raises:
-    ValueError: unknown `argmax`.
-  """
-  if argmax not in ("paper", "exact"):
-    raise ValueError(f"argmax {argmax!r} is not 'paper' or 'exact'")
-  arms = scores.shape[1]
-  unit = (inverse_weight(samples, propensity) * samples.revenue)[:, None]
-  best = jnp.argmax(scores, axis=1)
-  is_best = jax.nn.one_hot(best, arms, dtype=bool)
-  is_received = jax.nn.one_hot(samples.arm, arms, dtype=bool)
-  runner_up = jnp.argmax(jnp.where(is_best, -jnp.inf, scores), axis=1)
-  matched = (best == samples.arm)[:, None]
-
-  top = received(scores, best)[:, None]
-  second = received(scores, runner_up)[:, None]
-  own = received(scores, samples.arm)[:, None]
-  gap = jnp.where(
-    matched, jnp.where(is_best, top - second, top - scores), top - own
-  )
-  if window is None:
-    steepness = 1.0 / jnp.maximum(gap, gap_floor)
-  else:
-    steepness = jnp.where(gap < window, 1.0 / window, 0.0)
-
-  lowered = is_best
-  if argmax == "exact":
-    lowered &= (runner_up == samples.arm)[:, None]
-  sign = jnp.where(
-    matched,
-    jnp.where(is_received, -1.0, 1.0),
-    jnp.where(is_received, -1.0, jnp.where(lowered, 1.0, 0.0)),
-  )
-  return sign * unit * steepness
-
-
-def finite_difference_loss(
-  outcomes: Outcomes,
-  samples: Samples,
-  propensity: Array,
-  *,
-  price: Array,
-  temperature: Array = 1.0,
-  gap_floor: Array,
-  window: Array | None = None,
-  argmax: str = "paper",
-  multiplier: str = "softmax",
-  reward_price: Array = 0.0,
-) -> jax.Array:
-  """sum_ij stop_gradient(g_ij) s_ij (eq. 17): g as pifd_coefficients.
-
-  Args:
-    outcomes: predicted, `[n, M]`, original units.
-    samples: randomised rows.
-    propensity: `[M]`.
-    price: lambda, a constant.
-    temperature: tau of the "softmax" multiplier.
-    gap_floor: least gap, score units (the caller passes 0.5 x median gap).
-    window: see pifd_coefficients.
-    argmax: see pifd_coefficients.
-    multiplier: s; "softmax" (the paper's z') or "score" (the direction of g).
-    reward_price: taken off the reward per unit of observed cost.
-
-  Returns:
-    Scalar; its gradient is what matters, its value is not the decision loss.
-
-  Raises:
-    ValueError: unknown `multiplier` or `argmax`.
-  """
-  if multiplier not in ("softmax", "score"):
-    raise ValueError(f"multiplier {multiplier!r} is not 'softmax' or 'score'")
-  scores = outcomes.score(price)
-  reward = samples.revenue - reward_price * samples.cost
-  slope = pifd_coefficients(
-    jax.lax.stop_gradient(scores),
-    samples.replace(revenue=reward),
-    propensity,
-    gap_floor=gap_floor,
-    argmax=argmax,
-    window=window,
-  )
-  moved = (
-    soft_policy(scores, temperature) if multiplier == "softmax" else scores
-  )
-  return jnp.sum(jax.lax.stop_gradient(slope) * moved)
-
-
 def ppl(outcomes, samples, propensity, *, price, temperature):
   """Primal policy learning (eq. 16): revenue alone is rewarded."""
   return policy_loss(
@@ -245,18 +161,4 @@ def dpl(outcomes, samples, propensity, *, price, temperature):
     price=price,
     temperature=temperature,
     reward_price=price,
-  )
-
-
-def pifd(outcomes, samples, propensity, *, price, **options):
-  """Primal improved finite difference (eq. 17, Alg. 3)."""
-  return finite_difference_loss(
-    outcomes, samples, propensity, price=price, **options
-  )
-
-
-def difd(outcomes, samples, propensity, *, price, **options):
-  """Dual improved finite difference (A.7): reward r - price c."""
-  return finite_difference_loss(
-    outcomes, samples, propensity, price=price, reward_price=price, **options
   )

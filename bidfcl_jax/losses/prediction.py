@@ -17,6 +17,10 @@ own target part can be read in three ways, each the gradient of a loss:
   "stop_gradient"  it follows theta but is not differentiated: s = sqrt(w),
                    y = teacher
   "full"           it is differentiated: s = w, y = teacher
+
+Two other bridges use the same description: `weighted_cells` (no pseudo-labels,
+a weight per observed outcome) and `additive_cells` (a correction of the
+teacher's labels).
 """
 
 import chex
@@ -114,6 +118,58 @@ def bridge_cells(
   if not learn_cost:
     cost_scale = jnp.zeros_like(cost_scale)
   return Cells(Outcomes(revenue, cost), Outcomes(revenue_scale, cost_scale))
+
+
+def weighted_cells(
+  weights: Outcomes, samples: Samples, *, learn_cost: bool = True
+) -> Cells:
+  """Builds the factual cells of the reweighting variant (Table 3, row 3).
+
+  sum_i w^r_i (F^r_t - r)^2 + w^c_i (F^c_t - c)^2 with w^r_i the row's weight
+  at its own arm, divided by the batch's mean so that a bridge cannot merely
+  rescale the step size; there are no pseudo-labels.
+
+  Args:
+    weights: positive, `[n, M]`, of the bridge.
+    samples: OBS rows, scaled units.
+    learn_cost: False where the arm's cost is known: its cells count 0.
+
+  Returns:
+    Cells; constant weights give factual_loss.
+  """
+  arms = weights.revenue.shape[-1]
+  factual = jax.nn.one_hot(samples.arm, arms, dtype=bool)
+
+  def one(weight, observed):
+    own = received(weight, samples.arm)
+    own = safe_ratio(own, weighted_mean(own, samples.weight))
+    scale = jnp.sqrt(jnp.maximum(own, 1e-12))[:, None]
+    label = jnp.broadcast_to(observed[:, None], weight.shape)
+    return label, jnp.where(factual, scale, 0.0)
+
+  revenue, revenue_scale = one(weights.revenue, samples.revenue)
+  cost, cost_scale = one(weights.cost, samples.cost)
+  if not learn_cost:
+    cost_scale = jnp.zeros_like(cost_scale)
+  return Cells(Outcomes(revenue, cost), Outcomes(revenue_scale, cost_scale))
+
+
+def additive_cells(
+  correction: Outcomes, teacher: Outcomes, *, learn_cost: bool = True
+) -> Cells:
+  """Builds cells whose labels are the teacher's plus a correction (ours).
+
+  y_ij = teacher_ij + A_phi(x_i)_j on all cells, factual ones included: the
+  rows lend their covariates, not their outcomes.
+
+  Args:
+    correction: A_phi, `[n, M]`, scaled units.
+    teacher: `[n, M]`, scaled units.
+    learn_cost: False where the arm's cost is known: its cells count 0.
+  """
+  label = jax.tree.map(jnp.add, teacher, correction)
+  one = jnp.ones_like(label.revenue)
+  return Cells(label, Outcomes(one, one if learn_cost else 0 * one))
 
 
 def cell_residuals(

@@ -1,10 +1,12 @@
 """The two steps of Algorithm 1: the bridge above, the target below.
 
   upper  copy theta, k assumed steps on one OBS batch -> theta*; decision loss
-         at theta* on RCT rows; hypergradient; Adam on phi
-  lower  a guarded step of the target on eq. 9 with the gates at hand
+         at theta*; hypergradient; Adam on phi
+  lower  a guarded step of the target on L_PL with the bridge at hand
 
-A batch of OBS rows never lends an outcome to the upper level.
+What the bridge does is `bilevel.bridge`: gates on pseudo-labels (eq. 9),
+weights of the observed outcomes, or a correction of the teacher's labels. Rows
+of OBS lend the upper level covariates, never outcomes.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +17,18 @@ import optax
 from flax import struct
 
 from bidfcl_jax.bilevel import assumed_steps, hypergradient
-from bidfcl_jax.config import Config
-from bidfcl_jax.losses.decision import policy_loss
-from bidfcl_jax.losses.prediction import bridge_cells, cell_loss, cell_residuals
+from bidfcl_jax.config import Config, SourceConfig
+from bidfcl_jax.losses.prediction import (
+  additive_cells,
+  bridge_cells,
+  cell_loss,
+  cell_residuals,
+  weighted_cells,
+)
 from bidfcl_jax.methods import pricing as pricing_lib
-from bidfcl_jax.methods.method import State, to_money
-from bidfcl_jax.methods.pricing import Pricing
+from bidfcl_jax.methods.method import State, to_money, to_scaled
+from bidfcl_jax.methods.objective import Sources, decision_loss, needs_obs
+from bidfcl_jax.methods.pricing import Evidence, Pricing
 from bidfcl_jax.methods.updates import guarded_update, select
 from bidfcl_jax.models import Network
 from bidfcl_jax.types import Outcomes, Samples
@@ -31,16 +39,18 @@ class BridgedState(State):
   """State of the three networks.
 
   Attributes:
-    teacher: F_psi, frozen after its stages.
+    members: teachers F_psi, stacked `[K, ...]`, frozen after their stages.
     bridge: G_phi.
     bridge_optimiser: state of the bridge's Adam.
-    pricing: price bounds, temperature and mu of the decision loss.
+    pricing: price bounds, temperature and mu of the decision loss, `[B]`.
+    solution: v of the last accepted bridge update, where it is carried.
   """
 
-  teacher: Any
+  members: Any
   bridge: Any
   bridge_optimiser: Any
   pricing: Pricing
+  solution: Any
 
 
 class Fixed(NamedTuple):
@@ -49,134 +59,178 @@ class Fixed(NamedTuple):
   Attributes:
     total: target steps of warm start and bi-level stage together.
     taught: teacher's Outcomes on all OBS rows `[n_obs, M]`, scaled units.
-    rct: RCT-train rows, original units.
-    propensity: `[M]`.
-    budget: scalar, per capita.
+    rct: RCT-train rows, with the teacher's Outcomes where the loss reads them.
+    budgets: `[B]`, per capita.
   """
 
   total: jax.Array
   taught: Outcomes
-  rct: Samples
-  propensity: jax.Array
-  budget: jax.Array
+  rct: Evidence
+  budgets: jax.Array
 
 
 class Parts(NamedTuple):
   """What the functions of this file share: networks, optimiser, settings."""
 
   config: Config
+  lower: SourceConfig
   target: Network
   bridge: Network
   bridge_adam: optax.GradientTransformation
+  surrogate: str
 
 
-def _cells(parts: Parts, phi, samples: Samples, taught, labels, scale, base):
+def make_cells(parts: Parts, phi, samples: Samples, taught, scale, base=None):
+  """Returns the lower level's Cells with the bridge phi, scaled units.
+
+  Args:
+    parts: settings and networks.
+    phi: the bridge's parameters.
+    samples: OBS rows, scaled units.
+    taught: the teacher's Outcomes of these rows.
+    scale: Scale.
+    base: F of the copied target, where labels are a frozen copy; without it
+      the stop-gradient form, which has the same gradient at that point.
+  """
+  bilevel = parts.config.bilevel
+  made = parts.bridge.apply(phi, samples.features)
+  if bilevel.bridge == "weights":
+    return weighted_cells(made, samples, learn_cost=scale.learn_cost)
+  if bilevel.bridge == "additive":
+    return additive_cells(made, taught, learn_cost=scale.learn_cost)
+  labels = bilevel.labels
+  if labels == "frozen_copy" and base is None:
+    labels = "stop_gradient"
   return bridge_cells(
-    parts.bridge.apply(phi, samples.features),
+    made,
     taught,
     samples,
     labels=labels,
     base=base,
-    counterfactual_weight=parts.config.bilevel.counterfactual_weight,
+    counterfactual_weight=bilevel.counterfactual_weight,
     learn_cost=scale.learn_cost,
   )
 
 
-def _lower_loss(parts: Parts, theta, samples: Samples, cells) -> jax.Array:
+def lower_loss(parts: Parts, theta, samples: Samples, cells) -> jax.Array:
+  """Returns L_PL of eq. 9 at theta."""
   predicted = parts.target.apply(theta, samples.features)
   return cell_loss(predicted, cells, samples.weight)
 
 
 def lower_step(parts: Parts, state, samples: Samples, taught, aux: Fixed):
-  """One target step on L_PL (eq. 9) with the gates at hand."""
-  labels = parts.config.bilevel.labels
-  # At the current theta a frozen copy has the stop-gradient form's gradient.
-  labels = "stop_gradient" if labels == "frozen_copy" else labels
-  cells = _cells(
-    parts, state.bridge, samples, taught, labels, state.scale, None
-  )
-
-  def loss(theta):
-    return _lower_loss(parts, theta, samples, cells)
-
-  value, gradient = jax.value_and_grad(loss)(state.target)
+  """One target step on L_PL with the bridge at hand."""
+  cells = make_cells(parts, state.bridge, samples, taught, state.scale)
+  value, gradient = jax.value_and_grad(
+    lambda theta: lower_loss(parts, theta, samples, cells)
+  )(state.target)
   return guarded_update(
-    state, value, gradient, samples.weight, parts.config.obs, aux.total
+    state, value, gradient, samples.weight, parts.lower, aux.total
   )
+
+
+def obs_evidence(samples: Samples, taught, aux: Fixed, scale) -> Evidence:
+  """Returns OBS rows for a decision loss: covariates and teacher alone."""
+  labels = to_money(taught, scale)
+  return pricing_lib.on_labels(Evidence(samples, aux.rct.propensity, labels))
+
+
+def draw_sources(key, config, samples: Samples, taught, aux: Fixed, scale):
+  """Returns the Sources of one decision loss under DecisionConfig."""
+  count = pricing_lib.rows_at_upper_level(config, len(aux.rct.samples))
+  rct = pricing_lib.draw_rows(key, aux.rct, count)
+  if not needs_obs(config):
+    return Sources(rct)
+  return Sources(rct, obs_evidence(samples, taught, aux, scale))
 
 
 def _lower_problem(parts: Parts, theta, samples: Samples, taught, scale):
-  """Returns (cells(phi), loss(theta, cells), residuals(theta, phi))."""
+  """Returns (cells(phi), residuals(theta, phi) of the curvature's rows)."""
   config = parts.config.bilevel
   base = None
-  if config.labels == "frozen_copy":
+  if config.labels == "frozen_copy" and config.bridge == "gates":
     base = parts.target.apply(theta, samples.features)
 
   def cells(phi):
-    return _cells(parts, phi, samples, taught, config.labels, scale, base)
-
-  def loss(theta, cells):
-    return _lower_loss(parts, theta, samples, cells)
+    return make_cells(parts, phi, samples, taught, scale, base)
 
   rows = config.curvature_rows or len(samples)
   near = jax.tree.map(lambda x: x[:rows], (samples, taught, base))
 
   def residuals(theta, phi):
     samples, taught, base = near
-    part = _cells(parts, phi, samples, taught, config.labels, scale, base)
+    part = make_cells(parts, phi, samples, taught, scale, base)
     predicted = parts.target.apply(theta, samples.features)
     return cell_residuals(predicted, part, samples.weight)
 
-  return cells, loss, residuals
+  return cells, residuals
 
 
-def upper_step(parts: Parts, key, state, samples: Samples, taught, aux: Fixed):
+def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
   """One bridge update by the hypergradient of the decision loss (Alg. 1).
+
+  Args:
+    parts: settings and networks.
+    key: of this update.
+    state: BridgedState.
+    block: OBS Samples `[period, batch, ...]`, original units; the lower level
+      is solved on the first batch.
+    taught: the teacher's Outcomes of the block.
+    aux: Fixed.
 
   Returns:
     (state, metrics): the bridge and its Adam state are unchanged to the bit
     where the solve is not accepted or the batch is empty.
   """
   config, bilevel = parts.config, parts.config.bilevel
-  cells, loss, residuals = _lower_problem(
-    parts, state.target, samples, taught, state.scale
+  samples, first = jax.tree.map(lambda x: x[0], (block, taught))
+  samples = to_scaled(samples, state.scale)
+  cells, residuals = _lower_problem(
+    parts, state.target, samples, first, state.scale
   )
   step_size = bilevel.assumed_learning_rate
+  if step_size is None:
+    step_size = parts.lower.learning_rate
+  through_steps = bilevel.solver in ("explicit", "unrolled")
+  steps = 1 if bilevel.solver == "explicit" else bilevel.assumed_steps
+
+  def with_cells(theta, cells):
+    return lower_loss(parts, theta, samples, cells)
+
   theta = assumed_steps(
-    loss,
+    with_cells,
     state.target,
     cells(state.bridge),
-    steps=bilevel.assumed_steps,
-    step_size=config.obs.learning_rate if step_size is None else step_size,
+    steps=steps,
+    step_size=step_size,
   )
-  count = pricing_lib.rows_at_upper_level(config.decision, len(aux.rct))
-  rct = pricing_lib.draw_rows(key, aux.rct, count)
 
-  def money(theta):
-    return to_money(parts.target.apply(theta, rct.features), state.scale)
+  def money(theta, features):
+    return to_money(parts.target.apply(theta, features), state.scale)
 
-  terms, pricing, metrics = pricing_lib.decision_terms(
-    money(theta),
-    rct,
-    aux.propensity,
-    aux.budget,
+  flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (block, taught))
+  upper, pricing, metrics = decision_loss(
+    money,
+    theta,
+    draw_sources(key, config.decision, *flat, aux, state.scale),
+    aux.budgets,
     state.pricing,
     config.decision,
+    parts.surrogate,
   )
-
-  def upper(theta):
-    return policy_loss(money(theta), rct, aux.propensity, **terms._asdict())
-
   gradient, info = hypergradient(
-    lambda theta, phi: loss(theta, cells(phi)),
+    lambda theta, phi: with_cells(theta, cells(phi)),
     upper,
-    theta,
+    state.target if through_steps else theta,
     state.bridge,
     residuals=residuals,
     solver=bilevel.solver,
     damping=bilevel.damping,
     maxiter=bilevel.n_cg,
+    start=state.solution if bilevel.carry_solution else None,
     max_residual=bilevel.max_residual,
+    step_size=step_size,
+    steps=steps,
   )
   updates, adam = parts.bridge_adam.update(
     gradient, state.bridge_optimiser, state.bridge
@@ -185,6 +239,8 @@ def upper_step(parts: Parts, key, state, samples: Samples, taught, aux: Fixed):
   new = state.replace(
     bridge=optax.apply_updates(state.bridge, updates), bridge_optimiser=adam
   )
+  if bilevel.carry_solution:
+    new = new.replace(solution=info.solution)
   moved = select(alive & info.accepted, new, state)
   moved = moved.replace(pricing=select(alive, pricing, state.pricing))
 
@@ -196,10 +252,10 @@ def upper_step(parts: Parts, key, state, samples: Samples, taught, aux: Fixed):
     "hypergradient_norm": norm,
     "zero_hypergradient": info.accepted & (norm == 0),
   }
-  gates = parts.bridge.apply(moved.bridge, samples.features)
+  made = parts.bridge.apply(moved.bridge, samples.features)
   for name in ("revenue", "cost"):
-    metrics[f"gate_{name}_mean"] = jnp.mean(getattr(gates, name))
-    metrics[f"gate_{name}_sd"] = jnp.std(getattr(gates, name))
+    metrics[f"gate_{name}_mean"] = jnp.mean(getattr(made, name))
+    metrics[f"gate_{name}_sd"] = jnp.std(getattr(made, name))
   # An empty block has nothing to report.
   return moved, {
     name: jnp.where(alive, value, jnp.nan) for name, value in metrics.items()

@@ -1,16 +1,19 @@
-"""Price, temperature and reward of a decision loss on RCT rows.
+"""Price, temperature and reward of a decision loss.
 
 The decision losses take lambda*, tau and the price mu in the reward as
 constants. This file makes them from the model at hand, under the options of
 DecisionConfig (method.md 3 and 6):
 
-  lambda*  the price at which the policy spends b by IPW on the RCT rows,
-           within [1/clip, clip] x a reference price: a decision loss can learn
-           to make predicted costs useless, and an unbounded price follows it
+  lambda*  the price at which the policy, hard or soft, spends b on the rows at
+           hand, within [1/clip, clip] x a reference price: a decision loss can
+           learn to make predicted costs useless, and an unbounded price follows
   tau      relative to the scores: their median gap (frozen at the warm start)
            or their spread (adaptive)
   mu       0 ("frozen", the paper), lambda* ("dual") or the smoothed marginal
            price ("total")
+
+All of it is said for one budget; several budgets are a leading axis that the
+caller maps over.
 """
 
 from typing import NamedTuple
@@ -19,13 +22,44 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bidfcl_jax.allocation import price_for_budget
+from bidfcl_jax.allocation import price_for_budget, soft_price_for_budget
 from bidfcl_jax.config import DecisionConfig
-from bidfcl_jax.losses.decision import marginal_price
-from bidfcl_jax.losses.value import weighted_mean
+from bidfcl_jax.losses.decision import marginal_price, plugin_marginal_price
+from bidfcl_jax.losses.value import received, weighted_mean
 from bidfcl_jax.types import Array, Outcomes, Samples
 
 ALL_ROWS = 10_000
+
+
+class Evidence(NamedTuple):
+  """Rows that a policy is priced and judged on.
+
+  Attributes:
+    samples: individuals, original units. Their outcomes are read unless they
+      come from a model (`on_labels`).
+    propensity: `[M]` arm shares of the RCT.
+    labels: the teacher's Outcomes `[n, M]`, original units, or None where no
+      option asks for them.
+  """
+
+  samples: Samples
+  propensity: Array
+  labels: Outcomes | None = None
+
+
+def on_labels(evidence: Evidence) -> Evidence:
+  """Puts the teacher's outcomes at the received arms for the observed ones.
+
+  A doubly robust estimate on such rows is the plug-in estimate: its correction
+  is 0. Rows of OBS enter a decision loss in this form only.
+  """
+  samples, labels = evidence.samples, evidence.labels
+  return evidence._replace(
+    samples=samples.replace(
+      revenue=received(labels.revenue, samples.arm),
+      cost=received(labels.cost, samples.arm),
+    )
+  )
 
 
 class Terms(NamedTuple):
@@ -38,7 +72,7 @@ class Terms(NamedTuple):
 
 @struct.dataclass
 class Pricing:
-  """What is remembered between decision losses.
+  """What is remembered between decision losses; a leading axis of budgets.
 
   Attributes:
     bounds: `[2]`, the interval of lambda*; (0, inf) without a clip.
@@ -53,14 +87,21 @@ class Pricing:
   mu_seen: jax.Array
 
 
-def empty_pricing() -> Pricing:
-  """Returns the Pricing before a stage with a decision loss begins."""
-  return Pricing(
+def empty_pricing(budgets: int | None = None) -> Pricing:
+  """Returns the Pricing before a stage with a decision loss begins.
+
+  Args:
+    budgets: length of the leading axis; None: no such axis.
+  """
+  one = Pricing(
     bounds=jnp.array([0.0, jnp.inf]),
     temperature=jnp.zeros(()),
     mu=jnp.zeros(()),
     mu_seen=jnp.asarray(False),
   )
+  if budgets is None:
+    return one
+  return jax.tree.map(lambda x: jnp.stack([x] * budgets), one)
 
 
 def rows_at_upper_level(config: DecisionConfig, rows: int) -> int:
@@ -68,33 +109,44 @@ def rows_at_upper_level(config: DecisionConfig, rows: int) -> int:
   return min(rows, config.rows or ALL_ROWS)
 
 
-def draw_rows(key: jax.Array, samples: Samples, count: int) -> Samples:
+def draw_rows(key: jax.Array, evidence: Evidence, count: int) -> Evidence:
   """Draws `count` rows with replacement; all of them where count is n.
 
   With replacement, since a permutation of the whole set costs more than the
   loss itself.
   """
-  if count >= len(samples):
-    return samples
-  rows = jax.random.randint(key, (count,), 0, len(samples))
-  return jax.tree.map(lambda leaf: leaf[rows], samples)
+  total = len(evidence.samples)
+  if count >= total:
+    return evidence
+  rows = jax.random.randint(key, (count,), 0, total)
+  samples, labels = jax.tree.map(
+    lambda leaf: leaf[rows], (evidence.samples, evidence.labels)
+  )
+  return evidence._replace(samples=samples, labels=labels)
+
+
+def cost_estimator(config: DecisionConfig) -> str:
+  """Returns how spend is counted on RCT rows: by observed costs, or "dr"."""
+  return "dr" if config.outcomes in ("dr", "plugin") else "ipw"
 
 
 def solve_price(
   outcomes: Outcomes,
-  samples: Samples,
-  propensity: Array,
+  evidence: Evidence,
   budget: Array,
   config: DecisionConfig,
+  *,
+  estimator: str = "ipw",
   bounds: Array | None = None,
 ) -> jax.Array:
-  """Returns lambda*: the feasible side of the IPW price for the budget."""
+  """Returns lambda*: the feasible side of the hard policy's price."""
   _, price = price_for_budget(
     outcomes,
     budget,
-    cost="ipw",
-    samples=samples,
-    propensity=propensity,
+    cost=estimator,
+    samples=evidence.samples,
+    propensity=evidence.propensity,
+    nuisance=evidence.labels if estimator == "dr" else None,
     bounds=bounds,
     halvings=config.price_halvings,
   )
@@ -134,7 +186,7 @@ def _above_zero(temperature: jax.Array, scores: Array) -> jax.Array:
 def frozen_temperature(
   outcomes: Outcomes, samples: Samples, price: Array, config: DecisionConfig
 ) -> jax.Array:
-  """Returns tau of the kinds that are set once: "gap" and "absolute"."""
+  """Returns tau of the kinds set once, "gap" and "absolute"; else 0."""
   kind, value = config.temperature
   if kind == "absolute":
     return jnp.asarray(value, outcomes.revenue.dtype)
@@ -145,58 +197,104 @@ def frozen_temperature(
   return jnp.zeros((), outcomes.revenue.dtype)
 
 
-def decision_terms(
+def temperature_at(
   outcomes: Outcomes,
-  samples: Samples,
-  propensity: Array,
-  budget: Array,
+  weight: Array,
+  price: Array,
   pricing: Pricing,
   config: DecisionConfig,
-) -> tuple[Terms, Pricing, dict[str, jax.Array]]:
-  """Makes the constants of one decision loss.
-
-  Args:
-    outcomes: predicted on the rows, original units; not differentiated.
-    samples: RCT rows.
-    propensity: `[M]`.
-    budget: per capita.
-    pricing: what is remembered.
-    config: options.
-
-  Returns:
-    (Terms, Pricing with the new mu, metrics).
-  """
-  outcomes = jax.lax.stop_gradient(outcomes)
-  clip = config.price_clip > 0
-  price = solve_price(
-    outcomes,
-    samples,
-    propensity,
-    budget,
-    config,
-    pricing.bounds if clip else None,
-  )
+) -> jax.Array:
+  """Returns tau at a price: the frozen one, or that of the scores' spread."""
   scores = outcomes.score(price)
   kind, value = config.temperature
   tau = pricing.temperature
   if kind == "spread":
-    tau = value * score_spread(scores, samples.weight)
-  tau = _above_zero(tau, scores)
+    tau = value * score_spread(scores, weight)
+  return _above_zero(tau, scores)
+
+
+def _marginal(outcomes, evidence: Evidence, price, tau, config):
+  if config.outcomes == "plugin":
+    raw = plugin_marginal_price(
+      outcomes,
+      evidence.labels,
+      evidence.samples.weight,
+      price=price,
+      temperature=tau,
+    )
+  else:
+    raw = marginal_price(
+      outcomes,
+      evidence.samples,
+      evidence.propensity,
+      price=price,
+      temperature=tau,
+    )
+  if config.mu_clip == "narrow":
+    return jnp.clip(raw, price / 4, 2 * price + 0.1)
+  return jnp.clip(raw, 0, 10 * price + 1)
+
+
+def _smoothed(raw: jax.Array, pricing: Pricing, decay: float) -> Pricing:
+  usable = jnp.isfinite(raw)
+  raw = jnp.where(usable, raw, pricing.mu)
+  decay = jnp.where(pricing.mu_seen, decay, 0.0)
+  mu = decay * pricing.mu + (1 - decay) * raw
+  return pricing.replace(mu=mu, mu_seen=pricing.mu_seen | usable)
+
+
+def decision_terms(
+  outcomes: Outcomes,
+  evidence: Evidence,
+  budget: Array,
+  pricing: Pricing,
+  config: DecisionConfig,
+  *,
+  priced_on: tuple[Outcomes, Evidence] | None = None,
+) -> tuple[Terms, Pricing, dict[str, jax.Array]]:
+  """Makes the constants of one decision loss at one budget.
+
+  Args:
+    outcomes: predicted on the rows, original units; not differentiated.
+    evidence: RCT rows.
+    budget: per capita.
+    pricing: what is remembered.
+    config: options.
+    priced_on: predictions on other rows and these rows `on_labels`, where
+      lambda* answers for another population; None: the rows themselves.
+
+  Returns:
+    (Terms, Pricing with the new mu, metrics).
+  """
+  outcomes, priced_on = jax.lax.stop_gradient((outcomes, priced_on))
+  # Rows of another population carry the teacher's outcomes alone.
+  estimator = cost_estimator(config) if priced_on is None else "dr"
+  priced, rows = (outcomes, evidence) if priced_on is None else priced_on
+  bounds = pricing.bounds if config.price_clip > 0 else None
+  price = solve_price(
+    priced, rows, budget, config, estimator=estimator, bounds=bounds
+  )
+  weight = evidence.samples.weight
+  tau = temperature_at(outcomes, weight, price, pricing, config)
+  if config.price_of == "soft":
+    price = soft_price_for_budget(
+      priced,
+      budget,
+      temperature=tau,
+      samples=rows.samples,
+      propensity=rows.propensity,
+      estimator=estimator,
+      nuisance=rows.labels,
+      bounds=bounds,
+    )
 
   reward_price = jnp.zeros_like(price)
   if config.price_gradient == "dual":
     reward_price = price
   elif config.price_gradient == "total":
-    raw = marginal_price(
-      outcomes, samples, propensity, price=price, temperature=tau
-    )
-    raw = jnp.clip(raw, 0, 10 * price + 1)
-    usable = jnp.isfinite(raw)
-    raw = jnp.where(usable, raw, pricing.mu)
-    decay = jnp.where(pricing.mu_seen, config.mu_decay, 0.0)
-    mu = decay * pricing.mu + (1 - decay) * raw
-    pricing = pricing.replace(mu=mu, mu_seen=pricing.mu_seen | usable)
-    reward_price = mu
+    raw = _marginal(outcomes, evidence, price, tau, config)
+    pricing = _smoothed(raw, pricing, config.mu_decay)
+    reward_price = pricing.mu
   low, high = pricing.bounds
   at_low = (low > 0) & (price <= 1.001 * low)
   clipped = at_low | (price >= 0.999 * high)
@@ -204,6 +302,6 @@ def decision_terms(
     "price": price,
     "temperature": tau,
     "reward_price": reward_price,
-    "price_clipped": (clipped & clip).astype(jnp.float32),
+    "price_clipped": (clipped & (config.price_clip > 0)).astype(jnp.float32),
   }
   return Terms(price, tau, reward_price), pricing, metrics

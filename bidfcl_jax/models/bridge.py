@@ -1,17 +1,28 @@
-"""The bridge network G_phi: gates between the teacher and the target.
+"""The bridge network G_phi between the teacher and the target (method.md 4).
 
-w^r_ij, w^c_ij = sigmoid(G_phi(x_i)) (method.md 4): 1 takes the teacher's
-outcome as the pseudo-label of cell (i, j), 0 the target's own.
+"gates"     w_ij = sigmoid(G(x_i)_j) in (0, 1): 1 takes the teacher's outcome as
+            the pseudo-label of cell (i, j), 0 the target's own (the paper)
+"weights"   softplus(G(x_i)_j + log(e - 1)) > 0, which is 1 at G = 0: the weight
+            of an observed outcome (Table 3, row 3)
+"additive"  G(x_i)_j itself, a correction of the teacher's label, scaled units
 """
+
+import math
 
 import jax
 
 from bidfcl_jax.config import BilevelConfig, NetworkConfig
 from bidfcl_jax.models.mlp import MLP, Network, two_heads
 
+_LINKS = {
+  "gates": jax.nn.sigmoid,
+  "weights": lambda x: jax.nn.softplus(x + math.log(math.e - 1)),
+  "additive": lambda x: x,
+}
+
 
 def make_bridge(config: BilevelConfig, network: NetworkConfig) -> Network:
-  """Makes the bridge; its Outcomes are gates in (0, 1), `[n, M]` each."""
+  """Makes the bridge; its Outcomes `[n, M]` are what config.bridge says."""
   return two_heads(
     lambda outputs: MLP(
       config.bridge_hidden or network.hidden,
@@ -20,5 +31,5 @@ def make_bridge(config: BilevelConfig, network: NetworkConfig) -> Network:
       config.bridge_last_scale,
       config.gate_start,
     ),
-    link=jax.nn.sigmoid,
+    link=_LINKS[config.bridge],
   )

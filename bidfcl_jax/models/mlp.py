@@ -75,12 +75,15 @@ class Network(NamedTuple):
 def two_heads(
   make_module: Callable[[int], MLP],
   link: Callable[[jax.Array], jax.Array] = lambda x: x,
+  *,
+  remat: bool = False,
 ) -> Network:
   """Makes a Network out of a module of 2M outputs.
 
   Args:
     make_module: number of outputs -> module.
     link: element-wise function of the outputs.
+    remat: recompute the hidden layers when differentiating.
 
   Returns:
     The Network; `apply` reads M off the parameters, so that a method can be
@@ -103,6 +106,8 @@ def two_heads(
       {"params": params}, features, represent=True
     )
 
+  if remat:
+    apply, represent = jax.checkpoint(apply), jax.checkpoint(represent)
   return Network(jax.jit(init, static_argnums=(1, 2)), apply, represent)
 
 
@@ -111,5 +116,6 @@ def make_target(config: NetworkConfig) -> Network:
   return two_heads(
     lambda outputs: MLP(
       config.hidden, outputs, config.activation, config.last_scale
-    )
+    ),
+    remat=config.remat,
   )

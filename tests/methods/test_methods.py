@@ -113,7 +113,7 @@ def test_fc_14_every_leaf_of_the_bridge_moves(recipe, tiny_study, tiny_config):
   ):
     assert np.isfinite(moved).all()
     assert not np.array_equal(old, moved)
-  assert_equal(new.teacher, state.teacher)
+  assert_equal(new.members, state.members)
 
 
 def test_fc_13_a_refused_solve_leaves_the_bridge_to_the_bit(

@@ -33,8 +33,9 @@ def terms(problem, budget, memory=None, **options):
   config = DecisionConfig(**options)
   memory = pricing.empty_pricing() if memory is None else memory
   outcomes, rows, propensity = problem
+  evidence = pricing.Evidence(rows, propensity)
   return jax.jit(
-    lambda o, b, m: pricing.decision_terms(o, rows, propensity, b, m, config)
+    lambda o, b, m: pricing.decision_terms(o, evidence, b, m, config)
   )(outcomes, jnp.asarray(budget), memory)
 
 
@@ -114,13 +115,14 @@ def test_equal_scores_keep_the_temperature_above_zero(problem):
 
 
 def test_rows_of_one_decision_loss(problem):
-  _, rows, _ = problem
+  _, rows, propensity = problem
+  evidence = pricing.Evidence(rows, propensity)
   assert pricing.rows_at_upper_level(DecisionConfig(rows=0), 20_000) == 10_000
   assert pricing.rows_at_upper_level(DecisionConfig(rows=50), N) == 50
   assert pricing.rows_at_upper_level(DecisionConfig(rows=50), 20) == 20
-  assert pricing.draw_rows(jax.random.key(0), rows, N) is rows
-  few = pricing.draw_rows(jax.random.key(0), rows, 50)
-  other = pricing.draw_rows(jax.random.key(1), rows, 50)
+  assert pricing.draw_rows(jax.random.key(0), evidence, N) is evidence
+  few = pricing.draw_rows(jax.random.key(0), evidence, 50).samples
+  other = pricing.draw_rows(jax.random.key(1), evidence, 50).samples
   assert len(few) == 50
   assert not np.array_equal(few.group, other.group)
   np.testing.assert_array_equal(few.revenue, rows.revenue[few.group])
@@ -139,8 +141,13 @@ def test_only_a_price_at_a_real_bound_counts_as_clipped(problem):
   seen = []
   for bounds in ([0.0, np.inf], [1e-6, 1e6], [5.0, 6.0], [1e-3, 2e-3]):
     state = pricing.empty_pricing().replace(bounds=jnp.array(bounds))
+    outcomes, rows, propensity = problem
     *_, metrics = pricing.decision_terms(
-      *problem, jnp.asarray(0.3), state, config
+      outcomes,
+      pricing.Evidence(rows, propensity),
+      jnp.asarray(0.3),
+      state,
+      config,
     )
     seen.append(float(metrics["price_clipped"]))
   assert seen == [0.0, 0.0, 1.0, 1.0]

@@ -1,0 +1,83 @@
+"""Several trained networks kept side by side: ensembles and teachers.
+
+Members are trained one after another in state.target by ordinary stages; a
+stage without epochs then puts each aside in `state.members`, stacked on a
+leading axis, so that all are applied in one call.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bidfcl_jax.config import Config
+from bidfcl_jax.methods.method import Stage
+from bidfcl_jax.methods.two_stage import finetune_stage, obs_stage
+from bidfcl_jax.models import Network
+from bidfcl_jax.types import Outcomes, Study
+
+
+def empty_members(target: Any, count: int) -> Any:
+  """Returns `count` zero networks like target, stacked `[count, ...]`."""
+  return jax.tree.map(
+    lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), target
+  )
+
+
+def mean_outcomes(network: Network, members: Any, features) -> Outcomes:
+  """Returns the members' mean prediction `[n, M]`, scaled units."""
+  every = jax.vmap(network.apply, in_axes=(0, None))(members, features)
+  return jax.tree.map(lambda cells: jnp.mean(cells, axis=0), every)
+
+
+def host_stage(name: str, enter) -> Stage:
+  """A stage that trains nothing: its `enter` is all."""
+  return Stage(
+    name=name,
+    reads="rct",
+    batch=1,
+    epochs=0,
+    period=1,
+    keep=False,
+    apply=None,
+    enter=enter,
+    fixed=lambda state, study: None,
+    step=None,
+  )
+
+
+def store_stage(position: int) -> Stage:
+  """Puts state.target aside as the member at `position`."""
+
+  def enter(key, state, study: Study):
+    del key, study
+    members = jax.tree.map(
+      lambda stack, leaf: stack.at[position].set(leaf),
+      state.members,
+      state.target,
+    )
+    return state.replace(members=members)
+
+  return host_stage(f"store-{position + 1}", enter)
+
+
+def member_stages(
+  config: Config, network: Network, count: int | None = None
+) -> tuple[Stage, ...]:
+  """Returns stages that train fine-tuned networks and put them aside.
+
+  The first member is the method FT to the bit; the others have random streams
+  of their own.
+
+  Args:
+    config: settings.
+    network: on state.target; the state has a field `members`.
+    count: K; None: config.simple.members.
+  """
+  stages = []
+  for k in range(config.simple.members if count is None else count):
+    suffix = f"-{k + 1}" if k else ""
+    for stage in (obs_stage(config, network), finetune_stage(config, network)):
+      stages.append(stage._replace(name=stage.name + suffix))
+    stages.append(store_stage(k))
+  return tuple(stages)
