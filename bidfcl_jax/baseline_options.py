@@ -41,7 +41,7 @@ class CfrConfig:
   Attributes:
     weight: alpha of the distance between arms [1e-3, 1].
     form: of the Wasserstein distance; "debiased" or "cfr" (the public code).
-    epsilon: entropy, in units of the mean cost.
+    epsilon: entropy, in units of the mean cost [0.03, 1].
     sweeps: Sinkhorn sweeps [10, 50].
     rows: most rows an arm in one distance.
     least_rows: arms with fewer rows in the batch are left out.
@@ -83,10 +83,12 @@ class CausalEmbeddingsConfig:
   Attributes:
     discrepancy: beta [1e-3, 10].
     direction: "one" (predict from the OBS side) or "both" (from the RCT side).
+    trunk_decay: L2 on the trunk: beta's meaning follows the trunk's scale.
   """
 
   discrepancy: float = 1e-2
   direction: str = "one"
+  trunk_decay: float = 1e-4
 
 
 @dataclass
@@ -94,18 +96,20 @@ class DistillConfig:
   """KD-Label and KD-Feature (methods/distillation.py).
 
   Attributes:
-    label_weight: l2 of KD-Label [1e-5, 1].
-    label_form: "bridge" or "refine".
-    cell_share: probability that a cell is distilled in a batch.
-    feature_weight: q of KD-Feature [0.1, 0.9].
-    feature_form: "hint", "init" or "concat".
+    label_form: of KD-Label, "bridge" or "refine".
+    label_weight: l2 of "bridge" [1e-5, 1].
+    cell_share: of "bridge", probability that a cell is distilled in a batch.
+    label_share: q of "refine" [0.1, 1].
+    feature_form: of KD-Feature, "hint", "init" or "concat".
+    feature_weight: q of "hint" [0.1, 0.9].
   """
 
-  label_weight: float = 0.1
   label_form: str = "bridge"
+  label_weight: float = 0.1
   cell_share: float = 0.5
-  feature_weight: float = 0.5
+  label_share: float = 0.5
   feature_form: str = "hint"
+  feature_weight: float = 0.5
 
 
 @dataclass

@@ -5,6 +5,8 @@ import difflib
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods import (
   bidfcl,
+  causal_embeddings,
+  distillation,
   doubly_robust,
   dragonnet,
   ensembles,
@@ -20,6 +22,8 @@ _REGISTRY = {
   **doubly_robust.METHODS,
   **representation.METHODS,
   **dragonnet.METHODS,
+  **causal_embeddings.METHODS,
+  **distillation.METHODS,
   **ensembles.METHODS,
   **bidfcl.METHODS,
 }
