@@ -17,7 +17,7 @@ from absl import flags
 from bidfcl_jax import evaluation
 from bidfcl_jax.keys import stream
 from bidfcl_jax.training import Served
-from experiments import allocating, common, individuals, stored
+from experiments import allocating, common, data_flags, individuals, stored
 from experiments.allocation_output import check_files
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
@@ -116,7 +116,7 @@ def main() -> None:
     explore=EXPLORE.value,
     eligible_columns=tuple(ELIGIBLE.value),
     id_column=individuals.id_column_of(
-      INPUT.value, common.ID_COLUMN.value, known
+      INPUT.value, data_flags.ID_COLUMN.value, known
     ),
   )
   key = stream(jax.random.key(KEY.value), "allocate")

@@ -14,8 +14,8 @@ from experiments import runner
 OURS = ("Bi-DFCL-PPL",)
 
 
-def _rising(curve: Curve) -> Curve:
-  """Keeps the points that spend more than all before them.
+def rising(curve: Curve) -> Curve:
+  """Returns the points that spend more than all before them.
 
   Measured spend, unlike predicted spend, may dip where the price falls.
   """
@@ -29,7 +29,7 @@ def _curves(names, seeds, workdir: Path) -> dict[str, list[Curve]]:
     path = runner.fit_folder(workdir, name, seed) / "curve.json"
     points = json.loads(path.read_text(encoding="utf-8"))
     points = {k: np.asarray(v, np.float64) for k, v in points.items()}
-    return _rising(Curve(**points))
+    return rising(Curve(**points))
 
   return {name: [read(name, seed) for seed in seeds] for name in names}
 

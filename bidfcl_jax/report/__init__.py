@@ -1,5 +1,6 @@
 """Work directories, results, tables and figures; nothing here trains."""
 
+from bidfcl_jax.report.evaluation_figure import Band, evaluation_curves
 from bidfcl_jax.report.figures import cost_curves
 from bidfcl_jax.report.names import SIMPLE_RIVALS, display_name, table_order
 from bidfcl_jax.report.results import Result, collect, latest
@@ -15,6 +16,7 @@ from bidfcl_jax.report.workdir import (
 from bidfcl_jax.report.writers import to_csv, to_latex, to_markdown, to_text
 
 __all__ = [
+  "Band",
   "Result",
   "SIMPLE_RIVALS",
   "Setting",
@@ -25,6 +27,7 @@ __all__ = [
   "cost_curves",
   "default_workdir",
   "display_name",
+  "evaluation_curves",
   "latest",
   "read_config",
   "summary",

@@ -79,9 +79,8 @@ def study_coding(study: Study) -> FeatureCoding:
 
   A study without a coding of its own has one column of numbers a feature.
   """
-  coding = getattr(study, "coding", None)
-  if coding is not None:
-    return coding
+  if study.coding is not None:
+    return study.coding
   return FeatureCoding(tuple(Column(name) for name in study.feature_names))
 
 
