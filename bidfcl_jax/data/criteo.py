@@ -22,7 +22,7 @@ from absl import logging
 
 from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.data.assemble import Rows
-from bidfcl_jax.data.columns import read_columns
+from bidfcl_jax.data.columns import Columns, read_columns
 from bidfcl_jax.data.hybrid import hybrid_study
 from bidfcl_jax.data.parsing import Table, warn_unless_digest
 from bidfcl_jax.data.published import BINARY, Limits
@@ -108,19 +108,7 @@ def load_criteo(
   for name, column in (("revenue", revenue), ("cost", cost)):
     if column not in OUTCOMES:
       raise ValueError(f"{name}={column!r} is not one of {', '.join(OUTCOMES)}")
-  _check_header(path)
-  columns = read_columns(
-    path, FEATURES, CODES, rows=rows, cache=cache, check=_Checks(path)
-  )
-  if rows is None and len(columns.codes) != ROWS:
-    logging.warning(
-      "%s has %d rows, not the published %d: a part of the data set",
-      path,
-      len(columns.codes),
-      ROWS,
-    )
-  elif rows is None and str(path).endswith(".gz"):
-    warn_unless_digest(path, SHA256)
+  columns = read_file(path, rows=rows, cache=cache)
   outcome = {name: columns.codes[:, place] for place, name in enumerate(CODES)}
   return hybrid_study(
     Rows(
@@ -137,6 +125,38 @@ def load_criteo(
     budget=budget,
     most_kept=KEPT,
   )
+
+
+def read_file(
+  path: str | PathLike,
+  *,
+  rows: int | None = None,
+  cache: str | PathLike | None = None,
+) -> Columns:
+  """Reads and checks the file; columns stand as in FEATURES and CODES.
+
+  Args:
+    path: see load_criteo.
+    rows: see load_criteo.
+    cache: see load_criteo.
+
+  Raises:
+    ValueError: see load_criteo.
+  """
+  _check_header(path)
+  columns = read_columns(
+    path, FEATURES, CODES, rows=rows, cache=cache, check=_Checks(path)
+  )
+  if rows is None and len(columns.codes) != ROWS:
+    logging.warning(
+      "%s has %d rows, not the published %d: a part of the data set",
+      path,
+      len(columns.codes),
+      ROWS,
+    )
+  elif rows is None and str(path).endswith(".gz"):
+    warn_unless_digest(path, SHA256)
+  return columns
 
 
 def _check_header(path) -> None:
