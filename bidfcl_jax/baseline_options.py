@@ -114,20 +114,22 @@ class DistillConfig:
 
 @dataclass
 class DebiasConfig:
-  """LTD-IPS, LTD-DR and AutoDebias (methods/debiasing.py).
+  """LTD-IPS, LTD-DR (methods/debiasing.py), AutoDebias (autodebias.py).
 
   Attributes:
     meta_learning_rate: of LTD's propensity [1e-3, 5e-3].
     meta_decay: weight decay of it [1e-2, 1e-1].
+    meta_eps: Adam's eps of all meta steps; tiny, as hypergradients are small.
     cap: greatest inverse propensity of LTD.
     variance_weight: of the weights' variance in LTD's upper loss.
     imputation_weight: l of AutoDebias [0.01, 1].
-    auto_learning_rates: of AutoDebias' w1, w2 and m.
-    delay: epochs before w1 and w2 move.
+    auto_learning_rates: of AutoDebias' w1, w2 and m [1e-3, 1e-2].
+    delay: epochs before AutoDebias' w1 and w2 move, at most 1/3 of all.
   """
 
   meta_learning_rate: float = 1e-3
   meta_decay: float = 1e-2
+  meta_eps: float = 1e-12
   cap: float = 20.0
   variance_weight: float = 1e-2
   imputation_weight: float = 0.1

@@ -15,6 +15,8 @@ Sets have fixed shapes, `[k, h]` points with `[k]` weights, 0 for padding; an
 empty set gives a finite number that means nothing.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -25,6 +27,7 @@ FORMS = ("debiased", "cfr")
 KERNELS = ("linear", "rbf")
 # Squared distances below are rounding; the root's slope is infinite at 0.
 _ZERO = 1e-12
+LEAST_EPSILON = 0.03
 _BANDWIDTHS = (0.5, 1.0, 2.0)
 
 
@@ -45,36 +48,36 @@ def _shares(weight: Array) -> jax.Array:
 
 
 def _log(share: Array) -> jax.Array:
-  full = share > 0
-  return jnp.where(full, jnp.log(jnp.where(full, share, 1)), -jnp.inf)
+  # Finite for a share of 0, so that an empty set gives no NaN.
+  return jnp.log(jnp.maximum(share, jnp.finfo(share.dtype).tiny))
 
 
 def _transport(cost, a, b, entropy, sweeps: int) -> jax.Array:
-  """Cost of the entropic plan after `sweeps` log-domain sweeps, `sum(P C)`.
+  """Cost of the entropic plan after `sweeps` Sinkhorn sweeps, `sum(P C)`.
 
-  The plan is a constant in the gradient: by the envelope theorem, P dC is what
-  moves the entropic problem's optimum.
+  The first sweep, in the log domain, gives a plan with the right row sums even
+  where exp(-C / entropy) is 0; the others scale its rows and columns, which is
+  the same iteration by matrix products, a tenth of the time. It holds while no
+  potential has to move by over 80 entropies after the first sweep: hence
+  LEAST_EPSILON. The plan is a constant in the gradient: by the envelope
+  theorem, P dC is what moves the entropic problem's optimum.
   """
-  log_a, log_b = _log(a), _log(b)
-  frozen = jax.lax.stop_gradient(cost)
-
-  def soft_min(cost, potential, log_share):
-    terms = log_share + (potential - cost) / entropy
-    # An empty side has no finite term; its value is never used.
-    terms = jnp.where(jnp.any(jnp.isfinite(log_share)), terms, 0)
-    return -entropy * jax.nn.logsumexp(terms, axis=1)
-
-  def sweep(_, potentials):
-    second = soft_min(frozen.T, potentials[0], log_a)
-    return soft_min(frozen, second, log_b), second
-
-  first, second = jax.lax.fori_loop(
-    0, sweeps, sweep, (jnp.zeros_like(a), jnp.zeros_like(b))
-  )
-  gain = (first[:, None] + second - frozen) / entropy
+  frozen = -jax.lax.stop_gradient(cost) / entropy
+  # A row or column of no weight is finite in the log and 0 in the plan.
+  column = jax.nn.logsumexp(frozen + _log(a)[:, None], axis=0)
+  row = jax.nn.logsumexp(frozen - column + _log(b), axis=1)
   pairs = a[:, None] * b
-  plan = jnp.where(pairs > 0, pairs * jnp.exp(jnp.where(pairs > 0, gain, 0)), 0)
-  return jnp.sum(jax.lax.stop_gradient(plan) * cost)
+  gain = jnp.where(pairs > 0, frozen - row[:, None] - column, 0)
+  plan = pairs * jnp.exp(gain)
+
+  def sweep(_, u):
+    v = safe_ratio(b, u @ plan)
+    return safe_ratio(a, plan @ v)
+
+  u = jax.lax.fori_loop(1, sweeps, sweep, (a > 0).astype(plan.dtype))
+  v = safe_ratio(b, u @ plan)
+  plan = u[:, None] * plan * v
+  return jnp.sum(plan * cost)
 
 
 def _entropy(cost, a, b, epsilon):
@@ -113,6 +116,7 @@ def _public_code(first, a, second, b, epsilon, sweeps):
   return 2 * jnp.sum(plan * cost)
 
 
+@functools.partial(jax.jit, static_argnames=("form", "epsilon", "sweeps"))
 def wasserstein(
   first: Array,
   second: Array,
@@ -131,17 +135,22 @@ def wasserstein(
     first_weight: `[k]`, 0 for padding.
     second_weight: `[l]`, 0 for padding.
     form: "debiased" or "cfr", see above.
-    epsilon: entropy in units of the mean cost.
+    epsilon: entropy in units of the mean cost, at least LEAST_EPSILON.
     sweeps: Sinkhorn sweeps.
 
   Returns:
     Scalar; its gradient holds the transport plan constant.
 
   Raises:
-    ValueError: unknown form.
+    ValueError: unknown form, or too small an epsilon.
   """
   if form not in FORMS:
     raise ValueError(f"form {form!r} is not one of {FORMS}")
+  if not epsilon >= LEAST_EPSILON:
+    raise ValueError(
+      f"epsilon={epsilon}: the entropy must be at least {LEAST_EPSILON} of the "
+      "mean cost"
+    )
   chosen = _debiased if form == "debiased" else _public_code
   a, b = _shares(first_weight), _shares(second_weight)
   return chosen(first, a, second, b, epsilon, sweeps)
@@ -173,6 +182,7 @@ def _rbf(first, a, second, b) -> jax.Array:
   return within(first, a) + within(second, b) - 2 * between
 
 
+@functools.partial(jax.jit, static_argnames="kernel")
 def mmd(
   first: Array,
   second: Array,

@@ -66,7 +66,7 @@ def init_policy(key: jax.Array, config: Config, study: Study) -> LoggingPolicy:
   module = _module(config, study.arms)
   keys = jax.random.split(key, folds)
   return LoggingPolicy(
-    params=jax.vmap(lambda key: module.init(key, row)["params"])(keys),
+    params=jax.jit(jax.vmap(lambda key: module.init(key, row)["params"]))(keys),
     temperature=jnp.ones(folds),
     log_loss=jnp.full(folds, jnp.nan),
     split=jax.random.key_data(key),

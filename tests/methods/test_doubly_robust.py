@@ -1,0 +1,85 @@
+import jax
+import numpy as np
+import pytest
+from obs_only import (
+  KEY,
+  assert_empty_batch_changes_nothing,
+  assert_equal,
+  assert_known_costs_teach_nothing,
+  fitted,
+  one_batch,
+)
+
+from bidfcl_jax import methods
+
+
+@pytest.fixture(scope="module")
+def fit(tiny_study, tiny_config):
+  # Known propensities spare the fit of a logging policy.
+  config = tiny_config(propensity__oracle=True, obs__batch=256)
+  study = tiny_study.for_learners(logging=True)
+  method, state, history = fitted("DR-JT", tiny_study, config)
+  return study, config, method, state, history
+
+
+def test_the_warm_up_moves_the_imputer_alone(fit):
+  study, _, method, _, _ = fit
+  begin = method.init(KEY, study)
+  warm = method.stages[0]
+  state = warm.enter(KEY, begin, study)
+  step, block = one_batch(warm, state, study)
+  after, _ = step(state, block)
+  assert_equal(after.target, state.target)
+  assert int(after.imputer.step) == 1 and int(after.step) == 0
+  # The target that the imputer was warmed up for goes on.
+  assert_equal(method.stages[1].enter(KEY, after, study).target, state.target)
+
+
+def test_each_batch_is_a_step_of_both(fit):
+  study, config, method, state, _ = fit
+  batches = -(-len(study.obs) // config.obs.batch)
+  assert int(state.step) == config.obs.epochs * batches
+  assert int(state.imputer.step) == (config.obs.epochs + 1) * batches
+  step, block = one_batch(method.stages[1], state, study)
+  after, metrics = step(state, block)
+  for old, new in zip(
+    jax.tree.leaves((state.target, state.imputer.target)),
+    jax.tree.leaves((after.target, after.imputer.target)),
+    strict=True,
+  ):
+    assert not np.array_equal(old, new)
+  assert metrics["imputer_loss"].shape == (1,)
+
+
+def test_an_empty_batch_changes_nothing(fit):
+  study, _, method, state, _ = fit
+  assert_empty_batch_changes_nothing(method.stages[1], state, study)
+
+
+def test_known_costs_teach_nothing(fit):
+  study, _, method, state, _ = fit
+  assert_known_costs_teach_nothing(method.stages[1], state, study)
+
+
+def test_labels_of_the_imputer_itself(fit, tiny_config):
+  study, _, method, state, _ = fit
+  config = tiny_config(
+    propensity__oracle=True, obs__batch=256, propensity__imputation="label"
+  )
+  other = methods.make("DR-JT", config)
+  step, block = one_batch(method.stages[1], state, study)
+  label_step, _ = one_batch(other.stages[1], state, study)
+  # Two forms of one idea: where F is 0, F + G is G.
+  silent = state.replace(
+    target=jax.tree.map(lambda leaf: 0 * leaf, state.target)
+  )
+  assert_equal(step(silent, block)[0], label_step(silent, block)[0])
+  one, two = step(state, block)[0], label_step(state, block)[0]
+  assert not np.array_equal(
+    one.imputer.target["head"]["bias"], two.imputer.target["head"]["bias"]
+  )
+
+
+def test_an_unknown_imputation_is_named(tiny_config):
+  with pytest.raises(ValueError, match="propensity.imputation='error'"):
+    methods.make("DR-JT", tiny_config(propensity__imputation="error"))
