@@ -67,7 +67,7 @@ def evaluation_curves(
   for name, (cost, revenue) in arms.items():
     axes.plot(cost, revenue, "s", color=INK, markersize=4, zorder=4)
     axes.annotate(
-      name, (cost, revenue), (7, -7), textcoords="offset points", va="top",
+      name, (cost, revenue), (10, -18), textcoords="offset points", va="top",
       fontsize=8, color=INK, zorder=7,
       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )  # fmt: skip
