@@ -29,7 +29,7 @@ def trial(n=40_000):
   return Rows(x, arm, 10 * visit, visit, np.arange(n) // 2), visit
 
 
-def study(seed=0, *, features=FEATURES, **settings):
+def study(seed=0, *, features=FEATURES, most_kept=1.0, **settings):
   rows, visit = trial()
   return hybrid_study(
     rows,
@@ -38,6 +38,7 @@ def study(seed=0, *, features=FEATURES, **settings):
     arm_names=ARMS,
     feature_names=features,
     prognostic=visit,
+    most_kept=most_kept,
   )
 
 
@@ -145,6 +146,22 @@ def test_hidden_columns_drive_the_policy_but_reach_no_learner():
   # The same rows are kept as with open columns: the policy still read them.
   np.testing.assert_array_equal(made.truth.logging, study().truth.logging)
   assert study(hidden=("zip=a",)).feature_names == ("age", "loyal", "zip=b")
+
+
+def test_accepted_rows_beyond_the_wanted_share_go_at_random(caplog):
+  every, thin = study(), study(most_kept=0.2)
+  pool = 40_000 - sum(map(len, (thin.rct_train, thin.rct_valid, thin.rct_test)))
+  assert len(thin.obs) == round(0.2 * pool) < len(every.obs)
+  np.testing.assert_array_equal(thin.rct_test.arm, every.rct_test.arm)
+  # As if the same policy had logged fewer people: arms still follow e.
+  hit = thin.obs.arm[:, None] == np.arange(3)
+  gap = (hit - thin.truth.logging).mean(axis=0)
+  assert np.all(np.abs(gap) < 4 * np.sqrt(0.25 / len(hit)))
+  shift = thin.truth.logging.mean(axis=0) - every.truth.logging.mean(axis=0)
+  assert np.all(np.abs(shift) < 0.01)
+  assert not caplog.records
+  assert len(study(most_kept=0.9).obs) == len(every.obs)
+  assert "fewer than the wanted 90.0 %" in caplog.text
 
 
 def test_households_never_straddle_parts():

@@ -5,7 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bidfcl_jax.data import load_table
+from bidfcl_jax.data import load_table, standardise
+from bidfcl_jax.data.parsing import read_table
 
 KEY = jax.random.key(0)
 ARMS = ("none", "10", "20")
@@ -304,3 +305,62 @@ def test_fc_05_a_single_row_of_each_kind_is_refused_not_nan(tmp_path):
 
 def test_budget_is_kept(tmp_path):
   assert load(write(tmp_path, rows()), budget=0.25).budget == 0.25
+
+
+def worded(cells):
+  """Gives rows a town as `past` and their number as sales; some no age."""
+  for i, row in enumerate(cells):
+    row[5] = str(i)
+    row[3] = ("Rome", "Oslo")[i % 2]
+    if i % 7 == 0:
+      row[2] = ""
+  return cells
+
+
+def test_fc_04_words_and_empty_cells_by_option_only(tmp_path):
+  path = write(tmp_path, worded(rows()))
+  with pytest.raises(ValueError, match="line 2, column 'age': .* is empty"):
+    load(path, one_hot=["past"])
+  with pytest.raises(ValueError, match="line 2, column 'past': 'Rome' is not"):
+    load(path, impute="all")
+  study = load(path, one_hot=["past"], impute=["age"])
+  assert study.feature_names == ("age", "past=Oslo", "past=Rome")
+  # Dropped rows are those that the options do not save.
+  few = load(path, one_hot=["past"], drop_bad_rows=True)
+  assert len(every(few, "arm")) == 120 - 18
+
+
+def test_fc_04_imputation_uses_training_rows_only(tmp_path):
+  cells = worded(rows())
+  first = load(write(tmp_path, cells), one_hot=["past"], impute=["age"])
+  held = {*first.rct_valid.revenue, *first.rct_test.revenue}
+  changed = 0
+  for i, row in enumerate(cells):
+    if i in held:
+      row[2], row[3] = "9999", "Bern"
+      changed += 1
+  assert changed == 40
+  second = load(write(tmp_path, cells), one_hot=["past"], impute=["age"])
+  assert second.coding == first.coding
+  for part in ("obs", "rct_train"):
+    np.testing.assert_array_equal(
+      getattr(second, part).features, getattr(first, part).features
+    )
+  ages = [float(r[2]) for r in cells if r[2] not in ("", "9999")]
+  assert second.coding.columns[0].fill == pytest.approx(np.mean(ages))
+  # A town that no training row has is in no column of its own.
+  scale, mean = second.scalers.feature_scale, second.scalers.feature_mean
+  raw = second.rct_test.features * scale + mean
+  np.testing.assert_allclose(raw[:, 1:], 0, atol=1e-6)
+
+
+def test_coding_makes_the_same_features_of_the_file(tmp_path):
+  path = write(tmp_path, worded(rows()))
+  study = load(path, one_hot=["past"], impute="all", impute_by="median")
+  table = read_table(path, study.coding.inputs)
+  again = standardise(study.scalers, study.coding.apply(table))
+  ours = every(study, "features")
+  np.testing.assert_array_equal(
+    again[np.lexsort(again.T)], ours[np.lexsort(ours.T)]
+  )
+  assert load(write(tmp_path, rows())).coding.names == ("age", "past")
