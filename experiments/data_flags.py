@@ -39,7 +39,7 @@ TEST_PATH = flags.DEFINE_string(
   "Second file: the trial of lazada; further rows of the trial of mt_lift.",
 )
 ROWS = flags.DEFINE_integer(
-  "rows",
+  "read_rows",
   None,
   "criteo, mt_lift, lazada: read so many rows of a file, from its top.",
   lower_bound=1,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bidfcl_jax.data.parsing import Table
+from bidfcl_jax.data.parsing import Table, warn_unless_digest
 from bidfcl_jax.data.published import Limits, ranged
 from bidfcl_jax.data.stream import stream_table
 from bidfcl_jax.files import replacing
@@ -47,6 +47,7 @@ def read_columns(
   rows: int | None = None,
   cache: str | PathLike | None = None,
   check: Callable[[Table, np.ndarray], None] | None = None,
+  digest: tuple[str, str] | None = None,
 ) -> Columns:
   """Reads the named columns of a CSV (plain or gzip) or Parquet file.
 
@@ -58,6 +59,8 @@ def read_columns(
     cache: folder for the arrays, made if need be; None keeps none.
     check: told each piece, with its codes `[m, k]`, and may refuse it; not
       asked again when the arrays come from the cache.
+    digest: kind and hex digest of the publisher's file as it lies on the disk;
+      another one logs a warning, once the file was read whole.
 
   Returns:
     Columns; read-only maps of the files where they come from the cache.
@@ -72,6 +75,8 @@ def read_columns(
   if names and all(name.is_file() for name in names):
     return Columns(*(np.load(name, mmap_mode="r") for name in names))
   columns = _read(path, features, codes, rows, check)
+  if digest is not None and rows is None:
+    warn_unless_digest(path, *digest)
   for name, array in zip(names, columns, strict=False):
     with replacing(name) as temporary, open(temporary, "xb") as file:
       np.save(file, array)

@@ -24,7 +24,7 @@ from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.data.assemble import Rows
 from bidfcl_jax.data.columns import Columns, read_columns
 from bidfcl_jax.data.hybrid import hybrid_study
-from bidfcl_jax.data.parsing import Table, warn_unless_digest
+from bidfcl_jax.data.parsing import Table
 from bidfcl_jax.data.published import BINARY, Limits
 from bidfcl_jax.data.stream import column_names
 from bidfcl_jax.types import Study
@@ -145,7 +145,14 @@ def read_file(
   """
   _check_header(path)
   columns = read_columns(
-    path, FEATURES, CODES, rows=rows, cache=cache, check=_Checks(path)
+    path,
+    FEATURES,
+    CODES,
+    rows=rows,
+    cache=cache,
+    check=_Checks(path),
+    # The digest of an unpacked file was not published.
+    digest=("sha256", SHA256) if str(path).endswith(".gz") else None,
   )
   if rows is None and len(columns.codes) != ROWS:
     logging.warning(
@@ -154,8 +161,6 @@ def read_file(
       len(columns.codes),
       ROWS,
     )
-  elif rows is None and str(path).endswith(".gz"):
-    warn_unless_digest(path, SHA256)
   return columns
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from bidfcl_jax.data.assemble import Rows, assemble
 from bidfcl_jax.data.columns import read_columns
 from bidfcl_jax.data.declared import known_cost
-from bidfcl_jax.data.parsing import warn_unless_digest
 from bidfcl_jax.data.published import BINARY, FINITE
 from bidfcl_jax.data.splits import split
 from bidfcl_jax.types import Study
@@ -66,12 +65,19 @@ def load_lazada(
       warning.
   """
   costs = known_cost(prices, ARMS)
-  if rows is None:
-    for part, path in (("train", train), ("test", test)):
-      warn_unless_digest(path, MD5[part], "md5")
   logs, trial = (
-    _rows(read_columns(path, FEATURES, CODES, rows=rows, cache=cache), costs)
-    for path in (train, test)
+    _rows(
+      read_columns(
+        path,
+        FEATURES,
+        CODES,
+        rows=rows,
+        cache=cache,
+        digest=("md5", MD5[part]),
+      ),
+      costs,
+    )
+    for part, path in (("train", train), ("test", test))
   )
   names = ("train", "valid", "test")
   parts = split(

@@ -111,9 +111,7 @@ def file_digest(path: str | PathLike, kind: str = "sha256") -> str:
     return hashlib.file_digest(file, kind).hexdigest()
 
 
-def warn_unless_digest(
-  path: str | PathLike, expected: str, kind: str = "sha256"
-) -> None:
+def warn_unless_digest(path: str | PathLike, kind: str, expected: str) -> None:
   """Logs a warning where the file is not the publisher's, as it lies there."""
   found = file_digest(path, kind)
   if found != expected:

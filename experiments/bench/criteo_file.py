@@ -2,11 +2,12 @@ r"""Times the reading of a file as large as Criteo's, and its peak memory.
 
     python -m experiments.bench.criteo_file --folder=/scratch
 
-Writes a gzip file of `--rows` rows in Criteo's format into a new folder inside
---folder (a block of random rows over and over, as gzip members), and prints one
-JSON line: seconds and peak memory of the first reading into columns, of the
-cached one, and of a whole `load_criteo` from the cache, each in a process of
-its own. The folder is removed.
+Writes a gzip file of `--file_rows` rows in Criteo's format into a new folder
+inside --folder (a block of random rows over and over, as gzip members), and
+prints one JSON line: seconds (of the clock and of the processors) and peak
+memory of the first reading into columns, of the cached one, and of a whole
+`load_criteo` from the cache (its rows: those of OBS), each in a process of its
+own. The folder is removed.
 """
 
 import gzip
@@ -24,7 +25,9 @@ from absl import app, flags
 
 from bidfcl_jax.data import criteo
 
-_ROWS = flags.DEFINE_integer("rows", criteo.ROWS, "Rows of the file.", 1000)
+_ROWS = flags.DEFINE_integer(
+  "file_rows", criteo.ROWS, "Rows of the file.", 1000
+)
 _FOLDER = flags.DEFINE_string("folder", None, "Where there is room.")
 _BLOCK = 1 << 18
 _SPIKE = 0.6
@@ -70,15 +73,23 @@ def write_file(path: Path, rows: int) -> None:
 def _timed(what: str, path: Path, cache: Path, answer) -> None:
   import jax
 
-  start = time.perf_counter()
+  start, cpu = time.perf_counter(), time.process_time()
   if what == "study":
     study = criteo.load_criteo(path, key=jax.random.key(0), cache=cache)
     rows = len(study.obs)
   else:
     rows = len(criteo.read_file(path, cache=cache).codes)
   seconds = time.perf_counter() - start
+  cpu = time.process_time() - cpu
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  answer.put((rows, round(seconds, 2), round(peak, 2)))
+  answer.put(
+    {
+      f"{what}_rows": rows,
+      f"{what}_s": round(seconds, 2),
+      f"{what}_cpu_s": round(cpu, 2),
+      f"{what}_peak_gb": round(peak, 2),
+    }
+  )
 
 
 def main(argv):
@@ -104,9 +115,7 @@ def main(argv):
       process.join()
       if process.exitcode:
         raise RuntimeError(f"the {what} reading ended with {process.exitcode}")
-      rows, line[f"{what}_s"], line[f"{what}_peak_gb"] = answer.get()
-      if what == "study":
-        line["obs_rows"] = rows
+      line |= answer.get()
   print(json.dumps(line))
 
 

@@ -69,6 +69,19 @@ def test_cache_is_read_and_follows_the_file(tmp_path, monkeypatch):
   np.testing.assert_array_equal(other.codes, cells[:, [0, 2]])
 
 
+def test_digest_is_compared_when_the_whole_file_is_read(tmp_path, caplog):
+  path, cache = tmp_path / "x.csv.gz", tmp_path / "cache"
+  write(path)
+  settings = {"cache": cache, "digest": ("md5", "0" * 32)}
+  read_columns(path, FEATURES, CODES, rows=3, **settings)
+  assert not caplog.records
+  read_columns(path, FEATURES, CODES, **settings)
+  assert "md5 of the file is" in caplog.text
+  caplog.clear()
+  read_columns(path, FEATURES, CODES, **settings)
+  assert not caplog.records
+
+
 def test_no_cache_is_left_of_a_file_that_is_refused(tmp_path):
   path, cache = tmp_path / "x.csv.gz", tmp_path / "cache"
   write(path)

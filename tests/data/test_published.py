@@ -19,9 +19,9 @@ def test_other_bytes_warn_and_are_read(tmp_path, caplog):
   published_table(path, "0" * 64, ["a"], ["w"])
   assert f"is {own}, not the published 000" in caplog.text
   caplog.clear()
-  warn_unless_digest(path, hashlib.md5(TEXT).hexdigest(), "md5")
+  warn_unless_digest(path, "md5", hashlib.md5(TEXT).hexdigest())
   assert not caplog.records
-  warn_unless_digest(path, "1" * 32, "md5")
+  warn_unless_digest(path, "md5", "1" * 32)
   assert "md5 of the file" in caplog.text
 
 

@@ -40,7 +40,7 @@ def test_every_source_has_its_list_of_flags():
     (["--data=criteo"], "--data=criteo needs --data_path"),
     (["--data=lazada", "--data_path=x"], "lazada needs --test_path"),
     (["--data=criteo", "--test_path=x"], "--test_path is not read"),
-    (["--data=hillstrom", "--rows=9"], "--rows is not read"),
+    (["--data=hillstrom", "--read_rows=9"], "--read_rows is not read"),
     (["--data=hillstrom", "--cache_folder=x"], "--cache_folder is not read"),
     (["--data=social_pressure", "--cost_column=c"], "--cost_column is not"),
     (["--data=mt_lift", "--one_hot=a"], "--one_hot is not read"),
@@ -68,7 +68,7 @@ def test_lazada_by_flags_and_what_a_run_remembers(given, tmp_path):
     f"--data_path={path}",
     f"--test_path={path}",
     "--arm_costs=0,3",
-    "--rows=60",
+    "--read_rows=60",
     f"--cache_folder={tmp_path / 'cache'}",
   )
   study = common.load_study(config, 0)
@@ -81,7 +81,7 @@ def test_lazada_by_flags_and_what_a_run_remembers(given, tmp_path):
     "data_path": str(path),
     "test_path": str(path),
     "arm_costs": ["0", "3"],
-    "rows": 60,
+    "read_rows": 60,
   }
 
 
