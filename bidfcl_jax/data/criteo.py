@@ -25,7 +25,7 @@ from bidfcl_jax.data.assemble import Rows
 from bidfcl_jax.data.columns import Columns, read_columns
 from bidfcl_jax.data.hybrid import hybrid_study
 from bidfcl_jax.data.parsing import Table
-from bidfcl_jax.data.published import BINARY, Limits
+from bidfcl_jax.data.published import BINARY, Limits, check_outcomes
 from bidfcl_jax.data.stream import column_names
 from bidfcl_jax.types import Study
 
@@ -105,9 +105,7 @@ def load_criteo(
       exposed control, or more rows than v2.1 has. A sha256 or a number of rows
       that differs otherwise only logs a warning.
   """
-  for name, column in (("revenue", revenue), ("cost", cost)):
-    if column not in OUTCOMES:
-      raise ValueError(f"{name}={column!r} is not one of {', '.join(OUTCOMES)}")
+  check_outcomes(OUTCOMES, revenue=revenue, cost=cost)
   columns = read_file(path, rows=rows, cache=cache)
   outcome = {name: columns.codes[:, place] for place, name in enumerate(CODES)}
   return hybrid_study(

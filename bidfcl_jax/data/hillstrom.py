@@ -17,7 +17,13 @@ from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.data.assemble import Rows
 from bidfcl_jax.data.cells import choices
 from bidfcl_jax.data.hybrid import hybrid_study
-from bidfcl_jax.data.published import BINARY, Limits, published_table, ranged
+from bidfcl_jax.data.published import (
+  BINARY,
+  Limits,
+  check_outcomes,
+  published_table,
+  ranged,
+)
 from bidfcl_jax.types import Study
 
 SHA256 = "0e5893329d8b93cefecc571777672028290ab69865718020c78c7284f291aece"
@@ -74,9 +80,7 @@ def load_hillstrom(
     ValueError: a header, level or cell that this file cannot have. A sha256
       that differs only logs a warning.
   """
-  for name, column in (("revenue", revenue), ("cost", cost)):
-    if column not in OUTCOMES:
-      raise ValueError(f"{name}={column!r} is not one of {', '.join(OUTCOMES)}")
+  check_outcomes(OUTCOMES, revenue=revenue, cost=cost)
   numeric, worded = (*RANGES, *OUTCOMES), (*LEVELS, "segment")
   table = published_table(path, SHA256, numeric, worded)
   outcomes = {name: ranged(table, name, OUTCOMES[name]) for name in OUTCOMES}

@@ -18,7 +18,7 @@ from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.data.assemble import Rows
 from bidfcl_jax.data.columns import read_columns
 from bidfcl_jax.data.hybrid import hybrid_study
-from bidfcl_jax.data.published import BINARY, FINITE, Limits
+from bidfcl_jax.data.published import BINARY, FINITE, Limits, check_outcomes
 from bidfcl_jax.types import Study
 
 ARMS = ("0", "1", "2", "3", "4")
@@ -65,9 +65,7 @@ def load_mt_lift(
     ValueError: a missing column or a cell that this file cannot have, with its
       line.
   """
-  for name, column in (("revenue", revenue), ("cost", cost)):
-    if column not in OUTCOMES:
-      raise ValueError(f"{name}={column!r} is not one of {', '.join(OUTCOMES)}")
+  check_outcomes(OUTCOMES, revenue=revenue, cost=cost)
   paths = [path] if isinstance(path, str | PathLike) else list(path)
   columns = None
   for one in paths:

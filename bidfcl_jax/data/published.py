@@ -6,7 +6,7 @@ before anything is learnt from it; a file that only differs in its bytes is
 read, with a warning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from os import PathLike
 from typing import NamedTuple
 
@@ -31,6 +31,21 @@ class Limits(NamedTuple):
 
 BINARY = Limits(0, 1, whole=True)
 FINITE = Limits(-np.inf, np.inf)
+
+
+def check_outcomes(outcomes: Collection[str], **given: str) -> None:
+  """Checks the columns that are to be revenue and cost.
+
+  Args:
+    outcomes: the file's outcome columns.
+    **given: "revenue" and "cost" with their columns.
+
+  Raises:
+    ValueError: a column that is no outcome.
+  """
+  for name, column in given.items():
+    if column not in outcomes:
+      raise ValueError(f"{name}={column!r} is not one of {', '.join(outcomes)}")
 
 
 def published_table(
