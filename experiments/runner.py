@@ -153,25 +153,32 @@ def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
   budget = methods.study_budget(plan.config, study)
   metrics, curve = judge(outcomes, study, budget)
   _save_curve(folder, curve)
-  training.save_served(
-    folder / SERVED,
-    method,
-    state,
-    study,
-    budget=budget,
-    extra={
-      "seed": seed,
-      "flags": dict(plan.flags),
-      "study_hash": study_hash(study),
-      "versions": versions(),
-    },
-  )
+  store(plan, method, state, study, seed, folder)
   return Result(
     method.name,
     seed,
     {**metrics, "budget": budget},
     _training_seconds(history),
     _parameters(state),
+  )
+
+
+def store(
+  plan: Plan, method: methods.Method, state, study: Study, seed: int, folder
+) -> None:
+  """Keeps in a fit's folder what evaluate and allocate need of it."""
+  training.save_served(
+    Path(folder) / SERVED,
+    method,
+    state,
+    study,
+    budget=methods.study_budget(plan.config, study),
+    extra={
+      "seed": seed,
+      "flags": dict(plan.flags),
+      "study_hash": study_hash(study),
+      "versions": versions(),
+    },
   )
 
 

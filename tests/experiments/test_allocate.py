@@ -220,7 +220,8 @@ def test_command_prints_both_spends(trained_run, source, tmp_path):
     return subprocess.run(
       [
         sys.executable, "-m", "experiments.allocate",
-        f"--workdir={trained_run}", f"--input={source}", f"--output={tmp_path / 'a.csv'}",
+        f"--workdir={trained_run}", f"--input={source}",
+        f"--output={tmp_path / 'a.csv'}",
         "--price_from=model", "--budget=0.3", "--replicates=5", *words,
       ],
       capture_output=True, text=True, check=False,

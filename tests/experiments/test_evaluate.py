@@ -109,6 +109,7 @@ def test_trials_that_do_not_fit_are_refused(served, tmp_path, columns, message):
     judging.read_trial(served, path, columns)
 
 
+@pytest.mark.slow
 def test_command_judges_its_own_test_part(trained_run, served, tmp_path):
   folder = tmp_path / "judged"
   done = command(

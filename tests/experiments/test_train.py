@@ -32,6 +32,9 @@ def test_fc_18_table_picture_and_a_second_run_refused(tmp_path):
   assert first.returncode == 0, first.stderr
   assert "Fine-tuning" in first.stdout
   assert (folder / "figures" / "cost_curves.png").read_bytes()[1:4] == b"PNG"
+  for name in ("TSM-SL-RCT", "FT"):
+    served = folder / "fits" / name / "seed-1" / "served"
+    assert {p.name for p in served.iterdir()} == {"served.json", "served.npz"}
   table = (folder / "tables" / "oracle_eom.csv").read_text()
   assert "TSM-SL" in table
   results = json.loads((folder / "result.json").read_text())["results"]

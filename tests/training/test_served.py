@@ -12,9 +12,9 @@ from bidfcl_jax.training.served import ARRAYS, RECORD
 
 @pytest.fixture(scope="module")
 def made(tiny_config, tiny_study):
-  """An untrained state of the method with the most parts."""
+  """An untrained state of a method with two networks and a weight."""
   config = tiny_config()
-  method = methods.make("Bi-DFCL-PPL", config)
+  method = methods.make("AVG", config)
   state = method.init(jax.random.key(1), tiny_study)
   return config, method, state
 
@@ -27,7 +27,7 @@ def folder(made, tiny_study, tmp_path):
 
 def test_fc_17_a_stored_model_predicts_the_same_bits(made, folder, tiny_study):
   config, method, state = made
-  served = load_served(folder, methods.make("Bi-DFCL-PPL", config))
+  served = load_served(folder, methods.make("AVG", config))
   features = tiny_study.rct_test.features
   expected = apply_in_chunks(method.predict, state, features)
   got = served.outcomes(features)
@@ -82,9 +82,9 @@ def test_fc_18_half_written_damaged_or_foreign_models_are_refused(
   _, method, _ = made
   with pytest.raises(ValueError, match="asked for FT"):
     load_served(folder, methods.make("FT", tiny_config()))
-  other = tiny_config(bilevel__bridge_hidden=(4, 4))
+  other = tiny_config(network__hidden=(8, 8))
   with pytest.raises(ValueError, match="has other parts"):
-    load_served(folder, methods.make("Bi-DFCL-PPL", other))
+    load_served(folder, methods.make("AVG", other))
   content = (folder / ARRAYS).read_bytes()
   (folder / ARRAYS).write_bytes(content[:-1])
   with pytest.raises(ValueError, match="damaged or exchanged"):
