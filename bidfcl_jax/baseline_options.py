@@ -182,13 +182,20 @@ class SimpleConfig:
   Attributes:
     members: K of FT-ENS and of ensemble teachers.
     union_weight: w of UNION-w [0.1, 0.9].
-    ridge: of RES, STACK and GROUND.
+    ridge: of RES, STACK, GROUND and SHARED; outcomes in scaled units.
+    folds: of the RCT, for STACK's cross-fitted predictions.
+    grid: points an axis of AVG2's two weights.
     mean_weight: share of FT in MEAN-W.
-    pull: of FT towards the OBS model, weight of the squared distance.
+    pull: of FT towards the OBS model, weight of the squared distance
+      [1e-4, 1e-1]; 0 means none.
+    layers: what FT fine-tunes, "all" or "heads".
   """
 
   members: int = 3
   union_weight: float = 0.5
   ridge: float = 1.0
+  folds: int = 2
+  grid: int = 11
   mean_weight: float = 0.5
   pull: float = 0.0
+  layers: str = "all"

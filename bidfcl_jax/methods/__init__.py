@@ -10,8 +10,10 @@ from bidfcl_jax.methods import (
   doubly_robust,
   dragonnet,
   ensembles,
+  finetuned,
   propensity,
   representation,
+  seed_ensembles,
   two_stage,
 )
 from bidfcl_jax.methods.method import Method, Stage, State, study_budget
@@ -24,6 +26,8 @@ _REGISTRY = {
   **dragonnet.METHODS,
   **causal_embeddings.METHODS,
   **distillation.METHODS,
+  **finetuned.METHODS,
+  **seed_ensembles.METHODS,
   **ensembles.METHODS,
   **bidfcl.METHODS,
 }

@@ -1,7 +1,7 @@
-"""A stage on OBS rows whose loss is all that sets it apart from TSM-SL.
+"""A stage whose loss is all that sets it apart from TSM-SL.
 
-The rivals of baselines.md 3 train the same network on the same batches with the
-same guarded Adam; each brings a loss of its own.
+Rivals of baselines.md 3 and 6 train the same network on the same batches with
+the same guarded Adam; each brings a loss of its own.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,20 @@ def loss_stage(
   apply: Callable,
   enter: Callable,
   fixed: Callable,
+  name: str = "obs",
+  reads: str = "obs",
 ) -> Stage:
-  """Makes the stage "obs", paired with TSM-SL's by its name.
+  """Makes the stage, by its name "obs" paired with TSM-SL's.
 
   Args:
     source: batch, epochs and step size.
     loss: (target, samples, rows, state, aux) -> (scalar, metrics); samples in
-      scaled units, `rows` their positions in OBS.
+      scaled units, `rows` their positions in the part.
     apply: see Stage.
     enter: see Stage.
     fixed: see Stage; its aux holds `total`, the stage's steps.
+    name: of the stage and its random streams.
+    reads: see Stage; not "pair".
 
   Returns:
     The Stage; an empty batch reports no metrics.
@@ -55,8 +59,8 @@ def loss_stage(
     return jax.lax.scan(one, state, (block.samples, block.rows))
 
   return Stage(
-    name="obs",
-    reads="obs",
+    name=name,
+    reads=reads,
     batch=source.batch,
     epochs=source.epochs,
     period=1,

@@ -61,6 +61,22 @@ def store_stage(position: int) -> Stage:
   return host_stage(f"store-{position + 1}", enter)
 
 
+def repeated_stages(count: int, *stages: Stage) -> tuple[Stage, ...]:
+  """Returns stages that train `count` networks and put each aside.
+
+  Args:
+    count: K.
+    *stages: of one member, in order; the first draws a new target. The names
+      of member k > 1 end in "-k": it has random streams of its own.
+  """
+  repeated = []
+  for k in range(count):
+    suffix = f"-{k + 1}" if k else ""
+    repeated += [stage._replace(name=stage.name + suffix) for stage in stages]
+    repeated.append(store_stage(k))
+  return tuple(repeated)
+
+
 def member_stages(
   config: Config, network: Network, count: int | None = None
 ) -> tuple[Stage, ...]:
@@ -74,10 +90,8 @@ def member_stages(
     network: on state.target; the state has a field `members`.
     count: K; None: config.simple.members.
   """
-  stages = []
-  for k in range(config.simple.members if count is None else count):
-    suffix = f"-{k + 1}" if k else ""
-    for stage in (obs_stage(config, network), finetune_stage(config, network)):
-      stages.append(stage._replace(name=stage.name + suffix))
-    stages.append(store_stage(k))
-  return tuple(stages)
+  return repeated_stages(
+    config.simple.members if count is None else count,
+    obs_stage(config, network),
+    finetune_stage(config, network),
+  )

@@ -92,7 +92,7 @@ def fold_of(group: Array, folds: int) -> Array:
   return group % folds
 
 
-def _without_fold(stage: Stage, fold: int, folds: int) -> Stage:
+def without_fold(stage: Stage, fold: int, folds: int) -> Stage:
   """The same stage blind to one fold of its rows."""
 
   def step(key, state, block, aux):
@@ -120,7 +120,7 @@ def teacher_stages(config: Config, network: Network) -> tuple[Stage, ...]:
   stages, fold = [], 0
   for stage in member_stages(own, network, members_count(config)):
     if config.bilevel.cross_fit and stage.epochs and stage.reads == "rct":
-      stage = _without_fold(stage, fold, config.simple.members)
+      stage = without_fold(stage, fold, config.simple.members)
       fold += 1
     stages.append(stage)
   return tuple(stages)

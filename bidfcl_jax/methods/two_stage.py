@@ -1,9 +1,8 @@
-"""Predict, then optimise: TSM-SL on one or both sources, and fine-tuning.
+"""Predict, then optimise: TSM-SL on one or both sources.
 
 TSM-SL (Kunzel et al., PNAS 2019; the tables' reference row) fits factual
-outcomes of one source; the union concatenates both without weights. FT trains
-on OBS, then goes on with RCT rows at a smaller step size: the simple rival that
-every table shows.
+outcomes of one source; the union concatenates both without weights. Other
+methods begin with these stages, or fine-tune the OBS model on RCT rows.
 """
 
 from bidfcl_jax.config import Config
@@ -65,5 +64,4 @@ METHODS = {
   "TSM-SL-RCT": make_two_stage("TSM-SL-RCT", rct_stage),
   "TSM-SL-OBS": make_two_stage("TSM-SL-OBS", obs_stage),
   "TSM-SL-BOTH": make_two_stage("TSM-SL-BOTH", union_stage),
-  "FT": make_two_stage("FT", obs_stage, finetune_stage),
 }
