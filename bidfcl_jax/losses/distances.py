@@ -25,9 +25,9 @@ from bidfcl_jax.types import Array
 
 FORMS = ("debiased", "cfr")
 KERNELS = ("linear", "rbf")
+LEAST_EPSILON = 0.03
 # Squared distances below are rounding; the root's slope is infinite at 0.
 _ZERO = 1e-12
-LEAST_EPSILON = 0.03
 _BANDWIDTHS = (0.5, 1.0, 2.0)
 
 

@@ -51,6 +51,7 @@ def test_each_batch_is_a_step_of_both(fit):
   assert metrics["imputer_loss"].shape == (1,)
 
 
+@pytest.mark.slow
 def test_an_empty_batch_changes_nothing(fit):
   study, _, method, state, _ = fit
   assert_empty_batch_changes_nothing(method.stages[1], state, study)
@@ -61,6 +62,7 @@ def test_known_costs_teach_nothing(fit):
   assert_known_costs_teach_nothing(method.stages[1], state, study)
 
 
+@pytest.mark.slow
 def test_labels_of_the_imputer_itself(fit, tiny_config):
   study, _, method, state, _ = fit
   config = tiny_config(

@@ -46,7 +46,10 @@ def test_epsilon_repairs_a_wrong_constant():
     )
 
   # Quadratic in epsilon: one Newton step is the minimum.
-  epsilon = -jax.grad(loss)(zero) / jnp.diag(jax.hessian(loss)(zero))
+  slope, curvature = jax.jit(
+    lambda x: (jax.grad(loss)(x), jax.hessian(loss)(x))
+  )(zero)
+  epsilon = -slope / jnp.diag(curvature)
   moved = np.asarray(wrong + epsilon / propensity, np.float64).mean(axis=0)
   assert moved[1] - moved[0] == pytest.approx(1.99, abs=0.05)
   naive = revenue[arm == 1].mean() - revenue[arm == 0].mean()
@@ -76,6 +79,7 @@ def test_targeting_reaches_epsilon_outcomes_and_propensity():
   assert not predicted.cost.any() and not moved.cost.any()
 
 
+@pytest.mark.slow
 def test_without_its_terms_it_is_tsm_sl(tiny_study, tiny_config):
   config = tiny_config(
     dragonnet__propensity_weight=0.0, dragonnet__targeted_weight=0.0
@@ -110,6 +114,7 @@ def test_an_empty_batch_changes_nothing(fit):
   assert_empty_batch_changes_nothing(method.stages[0], state, study)
 
 
+@pytest.mark.slow
 def test_known_costs_teach_nothing(fit):
   study, method, state, _ = fit
   assert_known_costs_teach_nothing(method.stages[0], state, study)

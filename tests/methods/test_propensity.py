@@ -59,6 +59,7 @@ def test_an_empty_batch_changes_nothing(fit):
   assert_empty_batch_changes_nothing(method.stages[0], state, study)
 
 
+@pytest.mark.slow
 def test_known_costs_teach_nothing(fit):
   study, _, method, state, _ = fit
   assert_known_costs_teach_nothing(method.stages[0], state, study)
@@ -78,6 +79,7 @@ def test_oracle_reads_the_logging_propensities(tiny_study, tiny_config):
     method.stages[0].fixed(state, tiny_study.for_learners())
 
 
+@pytest.mark.slow
 def test_oracle_propensities_pass_through_a_fit(tiny_study, tiny_config):
   config = tiny_config(propensity__oracle=True, obs__epochs=1)
   method = methods.make("IPS", config)
