@@ -9,7 +9,7 @@ weights of the observed outcomes, or a correction of the teacher's labels. Rows
 of OBS lend the upper level covariates, never outcomes.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ import optax
 from flax import struct
 
 from bidfcl_jax.bilevel import assumed_steps, hypergradient
-from bidfcl_jax.config import Config, SourceConfig
 from bidfcl_jax.losses.prediction import (
   additive_cells,
   bridge_cells,
@@ -25,59 +24,31 @@ from bidfcl_jax.losses.prediction import (
   cell_residuals,
   weighted_cells,
 )
-from bidfcl_jax.methods import pricing as pricing_lib
-from bidfcl_jax.methods.method import State, to_money, to_scaled
-from bidfcl_jax.methods.objective import Sources, decision_loss, needs_obs
-from bidfcl_jax.methods.pricing import Evidence, Pricing
+from bidfcl_jax.methods.method import to_money, to_scaled
+from bidfcl_jax.methods.objective import decision_loss
+from bidfcl_jax.methods.taught import (
+  Fixed,
+  Parts,
+  TaughtState,
+  draw_sources,
+)
 from bidfcl_jax.methods.updates import guarded_update, select
-from bidfcl_jax.models import Network
-from bidfcl_jax.types import Outcomes, Samples
+from bidfcl_jax.types import Samples
 
 
 @struct.dataclass
-class BridgedState(State):
+class BridgedState(TaughtState):
   """State of the three networks.
 
   Attributes:
-    members: teachers F_psi, stacked `[K, ...]`, frozen after their stages.
     bridge: G_phi.
     bridge_optimiser: state of the bridge's Adam.
-    pricing: price bounds, temperature and mu of the decision loss, `[B]`.
     solution: v of the last accepted bridge update, where it is carried.
   """
 
-  members: Any
   bridge: Any
   bridge_optimiser: Any
-  pricing: Pricing
   solution: Any
-
-
-class Fixed(NamedTuple):
-  """aux of the warm and bi-level stages.
-
-  Attributes:
-    total: target steps of warm start and bi-level stage together.
-    taught: teacher's Outcomes on all OBS rows `[n_obs, M]`, scaled units.
-    rct: RCT-train rows, with the teacher's Outcomes where the loss reads them.
-    budgets: `[B]`, per capita.
-  """
-
-  total: jax.Array
-  taught: Outcomes
-  rct: Evidence
-  budgets: jax.Array
-
-
-class Parts(NamedTuple):
-  """What the functions of this file share: networks, optimiser, settings."""
-
-  config: Config
-  lower: SourceConfig
-  target: Network
-  bridge: Network
-  bridge_adam: optax.GradientTransformation
-  surrogate: str
 
 
 def make_cells(parts: Parts, phi, samples: Samples, taught, scale, base=None):
@@ -127,21 +98,6 @@ def lower_step(parts: Parts, state, samples: Samples, taught, aux: Fixed):
   return guarded_update(
     state, value, gradient, samples.weight, parts.lower, aux.total
   )
-
-
-def obs_evidence(samples: Samples, taught, aux: Fixed, scale) -> Evidence:
-  """Returns OBS rows for a decision loss: covariates and teacher alone."""
-  labels = to_money(taught, scale)
-  return pricing_lib.on_labels(Evidence(samples, aux.rct.propensity, labels))
-
-
-def draw_sources(key, config, samples: Samples, taught, aux: Fixed, scale):
-  """Returns the Sources of one decision loss under DecisionConfig."""
-  count = pricing_lib.rows_at_upper_level(config, len(aux.rct.samples))
-  rct = pricing_lib.draw_rows(key, aux.rct, count)
-  if not needs_obs(config):
-    return Sources(rct)
-  return Sources(rct, obs_evidence(samples, taught, aux, scale))
 
 
 def _lower_problem(parts: Parts, theta, samples: Samples, taught, scale):
@@ -208,11 +164,10 @@ def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
   def money(theta, features):
     return to_money(parts.target.apply(theta, features), state.scale)
 
-  flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (block, taught))
   upper, pricing, metrics = decision_loss(
     money,
     theta,
-    draw_sources(key, config.decision, *flat, aux, state.scale),
+    draw_sources(key, parts, block, taught, aux, state.scale),
     aux.budgets,
     state.pricing,
     config.decision,

@@ -19,10 +19,18 @@ from bidfcl_jax.methods.pricing import (
   Pricing,
   Terms,
   decision_terms,
-  median_gap,
-  temperature_at,
 )
+from bidfcl_jax.methods.temperature import median_gap, temperature_at
 from bidfcl_jax.types import Array, Outcomes
+
+
+def check_surrogate(config: DecisionConfig, surrogate: str) -> None:
+  """Raises ValueError for finite differences of anything but ipw outcomes."""
+  if surrogate == "finite_difference" and config.outcomes != "ipw":
+    raise ValueError(
+      f"decision.outcomes={config.outcomes} has no finite-difference form: "
+      "PIFD and DIFD take ipw"
+    )
 
 
 def surrogate_loss(
@@ -44,12 +52,8 @@ def surrogate_loss(
   Raises:
     ValueError: finite differences of anything but observed outcomes by ipw.
   """
+  check_surrogate(config, surrogate)
   if surrogate == "finite_difference":
-    if config.outcomes != "ipw":
-      raise ValueError(
-        f"decision.outcomes={config.outcomes} has no finite-difference form: "
-        "PIFD and DIFD take ipw"
-      )
     scores = jax.lax.stop_gradient(outcomes.score(terms.price))
     gap = median_gap(scores, evidence.samples.weight)
     # All scores equal: any positive floor keeps the slopes finite.
@@ -114,16 +118,17 @@ def dual_terms(
   outcomes: Outcomes,
   weight: Array,
   prices: Array,
-  pricing: Pricing,
+  frozen: Array,
   config: DecisionConfig,
 ) -> Terms:
-  """Returns the Terms of the dual losses at given prices `[B]` (A.7)."""
+  """Returns the Terms of the dual losses at given prices `[G]` (A.7).
+
+  `frozen` is the temperature of the kinds that are set once.
+  """
   outcomes = jax.lax.stop_gradient(outcomes)
   temperatures = jax.vmap(
-    lambda price, memory: temperature_at(
-      outcomes, weight, price, memory, config
-    )
-  )(prices, pricing)
+    lambda price: temperature_at(outcomes, weight, price, frozen, config)
+  )(prices)
   return Terms(prices, temperatures, prices)
 
 

@@ -25,7 +25,8 @@ from flax import struct
 from bidfcl_jax.allocation import price_for_budget, soft_price_for_budget
 from bidfcl_jax.config import DecisionConfig
 from bidfcl_jax.losses.decision import marginal_price, plugin_marginal_price
-from bidfcl_jax.losses.value import received, weighted_mean
+from bidfcl_jax.losses.value import received
+from bidfcl_jax.methods.temperature import temperature_at
 from bidfcl_jax.types import Array, Outcomes, Samples
 
 ALL_ROWS = 10_000
@@ -165,54 +166,6 @@ def reference_bounds(price: jax.Array, config: DecisionConfig) -> jax.Array:
   return jnp.stack([price / config.price_clip, high])
 
 
-def median_gap(scores: Array, weight: Array) -> jax.Array:
-  """Median over rows of best minus second-best score."""
-  top = jax.lax.top_k(scores, 2)[0]
-  gap = jnp.where(weight > 0, top[:, 0] - top[:, 1], jnp.nan)
-  return jnp.nanmedian(gap)
-
-
-def score_spread(scores: Array, weight: Array) -> jax.Array:
-  """sqrt(mean_i var_j a_ij)."""
-  return jnp.sqrt(weighted_mean(jnp.var(scores, axis=1), weight))
-
-
-def _above_zero(temperature: jax.Array, scores: Array) -> jax.Array:
-  """Keeps tau away from 0 where all scores of all rows are equal."""
-  scale = jnp.max(jnp.abs(scores))
-  return jnp.maximum(temperature, 1e-6 * jnp.maximum(scale, 1e-6))
-
-
-def frozen_temperature(
-  outcomes: Outcomes, samples: Samples, price: Array, config: DecisionConfig
-) -> jax.Array:
-  """Returns tau of the kinds set once, "gap" and "absolute"; else 0."""
-  kind, value = config.temperature
-  if kind == "absolute":
-    return jnp.asarray(value, outcomes.revenue.dtype)
-  if kind == "gap":
-    scores = outcomes.score(price)
-    tau = value * median_gap(scores, samples.weight)
-    return _above_zero(tau, scores)
-  return jnp.zeros((), outcomes.revenue.dtype)
-
-
-def temperature_at(
-  outcomes: Outcomes,
-  weight: Array,
-  price: Array,
-  pricing: Pricing,
-  config: DecisionConfig,
-) -> jax.Array:
-  """Returns tau at a price: the frozen one, or that of the scores' spread."""
-  scores = outcomes.score(price)
-  kind, value = config.temperature
-  tau = pricing.temperature
-  if kind == "spread":
-    tau = value * score_spread(scores, weight)
-  return _above_zero(tau, scores)
-
-
 def _marginal(outcomes, evidence: Evidence, price, tau, config):
   if config.outcomes == "plugin":
     raw = plugin_marginal_price(
@@ -275,7 +228,7 @@ def decision_terms(
     priced, rows, budget, config, estimator=estimator, bounds=bounds
   )
   weight = evidence.samples.weight
-  tau = temperature_at(outcomes, weight, price, pricing, config)
+  tau = temperature_at(outcomes, weight, price, pricing.temperature, config)
   if config.price_of == "soft":
     price = soft_price_for_budget(
       priced,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bidfcl_jax.config import DecisionConfig
-from bidfcl_jax.methods import pricing
+from bidfcl_jax.methods import pricing, temperature
 from bidfcl_jax.types import Outcomes, Samples
 
 N = 400
@@ -83,9 +83,9 @@ def test_reward_price_of_the_three_gradients(problem):
 def test_temperatures_by_hand():
   scores = jnp.array([[0.0, 1.0], [0.0, 3.0], [0.0, 5.0], [0.0, 99.0]])
   weight = jnp.array([1.0, 1.0, 1.0, 0.0])
-  assert pricing.median_gap(scores, weight) == 3
+  assert temperature.median_gap(scores, weight) == 3
   # Row variances 1/4, 9/4, 25/4.
-  spread = float(pricing.score_spread(scores, weight))
+  spread = float(temperature.score_spread(scores, weight))
   assert spread == pytest.approx(np.sqrt(35 / 12))
 
 
@@ -95,7 +95,7 @@ def test_each_kind_of_temperature(problem):
 
   def kept(kind, value):
     config = DecisionConfig(temperature=(kind, value))
-    return float(pricing.frozen_temperature(outcomes, rows, zero, config))
+    return float(temperature.frozen_temperature(outcomes, rows, zero, config))
 
   gap = float(np.median(outcomes.revenue[:, 1]))
   assert kept("absolute", 7.0) == 7
