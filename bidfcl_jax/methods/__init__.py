@@ -4,8 +4,10 @@ import difflib
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods import (
+  autodebias,
   bidfcl,
   causal_embeddings,
+  debiasing,
   distillation,
   doubly_robust,
   dragonnet,
@@ -28,6 +30,8 @@ _REGISTRY = {
   **distillation.METHODS,
   **finetuned.METHODS,
   **seed_ensembles.METHODS,
+  **autodebias.METHODS,
+  **debiasing.METHODS,
   **ensembles.METHODS,
   **bidfcl.METHODS,
 }
