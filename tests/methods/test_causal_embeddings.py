@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from paired import KEY, emptied, entered, many_steps
 
 from bidfcl_jax import methods, training
-from bidfcl_jax.data.batches import epoch_order, part, take_block
 from bidfcl_jax.methods.causal_embeddings import (
   discrepancy,
   embeddings_loss,
@@ -15,21 +15,6 @@ from bidfcl_jax.methods.causal_embeddings import (
 )
 from bidfcl_jax.methods.method import study_scale, to_scaled
 from bidfcl_jax.models import make_target
-
-KEY = jax.random.key(5)
-
-
-def _entered(study, config):
-  """Returns stage, state, aux and a first block."""
-  method = methods.make("CausE", config)
-  stage = method.stages[0]
-  state = stage.enter(KEY, method.init(KEY, study), study)
-  order = epoch_order(KEY, study, "pair", stage.batch)
-  block = take_block(
-    jax.tree.map(jnp.asarray, part(study, "pair")),
-    jax.tree.map(lambda rows: rows[0], order),
-  )
-  return stage, state, stage.fixed(state, study), block
 
 
 def test_it_trains_and_predicts(tiny_study, tiny_config):
@@ -53,16 +38,9 @@ def test_without_bound_both_output_layers_are_one(tiny_study, tiny_config):
     obs__schedule="cosine",
     causal_embeddings__discrepancy=1e4,
   )
-  stage, state, aux, block = _entered(tiny_study, config)
+  stage, state, aux, block = entered("CausE", tiny_study, config)
 
-  @jax.jit
-  def many(state):
-    def one(state, _):
-      return stage.step(KEY, state, block, aux)[0], None
-
-    return jax.lax.scan(one, state, None, length=1000)[0]
-
-  end = many(state)
+  end = many_steps(stage, state, aux, block, 1000)
   logged, randomised = end.target["head"], end.target["randomised"]
   assert np.abs(randomised["bias"] - state.target["head"]["bias"]).max() > 0.1
   chex.assert_trees_all_close(logged, randomised, atol=1e-3)
@@ -143,13 +121,10 @@ def test_direction_says_which_side_predicts(tiny_config):
 def test_a_batch_of_padding_leaves_the_state_to_the_bit(
   tiny_study, tiny_config
 ):
-  stage, state, aux, block = _entered(tiny_study, tiny_config())
+  stage, state, aux, block = entered("CausE", tiny_study, tiny_config())
   step = jax.jit(stage.step)
   moved, _ = step(KEY, state, block, aux)
   assert moved.step == 1
-  padded = block._replace(
-    samples=block.samples.replace(weight=0 * block.samples.weight)
-  )
-  still, metrics = step(KEY, state, padded, aux)
+  still, metrics = step(KEY, state, emptied(block), aux)
   chex.assert_trees_all_equal(still, state)
   assert not metrics["skipped"].any()
