@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from bidfcl_jax import allocation, evaluation, report
+from bidfcl_jax.data.stream import column_names
 from bidfcl_jax.files import write_atomic
 from bidfcl_jax.keys import stream
 from bidfcl_jax.types import Samples
@@ -38,28 +39,43 @@ REPLICATES = flags.DEFINE_integer("replicates", 200, "Bootstrap draws.", 2)
 def _samples(workdir, served, seed: int) -> tuple[Samples, str]:
   """Returns the rows to judge on, and what they are."""
   given, own = data_flags.DATA_PATH.value, served.record["flags"]
-  new = given is not None and not (
-    own.get("data_path") and Path(own["data_path"]).samefile(given)
-  )
   data_flags.take_flags(own)
-  if new:
-    columns = judging.Columns(
-      data_flags.ARM_COLUMN.value,
-      data_flags.REVENUE_COLUMN.value,
-      data_flags.COST_COLUMN.value,
-      data_flags.SOURCE_COLUMN.value,
-      data_flags.GROUP_COLUMN.value,
-    )
-    return judging.read_trial(served, given, columns), given
-  study = data_flags.load_study(stored.settings_of(workdir), seed)
-  found = runner.study_hash(study)
-  if found != served.record["study_hash"]:
-    raise ValueError(
-      f"the data of seed {seed} are not those of the run (hash {found}, then "
-      f"{served.record['study_hash']}): the file changed, or the version; give "
-      "the old file, or a new experiment by --data_path"
-    )
-  return study.rct_test, "its own test part"
+  if given is None or "data_path" in own:
+    # The run's own file may have moved: what it holds tells, not its name.
+    study, found = _remade(workdir, seed, strict=given is None)
+    if found == served.record["study_hash"]:
+      return study.rct_test, "its own test part"
+    if given is None:
+      raise ValueError(
+        f"the data of seed {seed} are not those of the run (hash {found}, then "
+        f"{served.record['study_hash']}): the file changed, or the version; "
+        "give the old file, or a new experiment by --data_path"
+      )
+  columns = judging.Columns(
+    data_flags.ARM_COLUMN.value,
+    data_flags.REVENUE_COLUMN.value,
+    data_flags.COST_COLUMN.value,
+    _there(data_flags.SOURCE_COLUMN, given),
+    _there(data_flags.GROUP_COLUMN, given),
+  )
+  return judging.read_trial(served, given, columns), given
+
+
+def _there(flag: flags.FlagHolder, path: str) -> str | None:
+  """Returns the column; None where the run had it and the new table has not."""
+  asked = flags.FLAGS[flag.name].present
+  return flag.value if asked or flag.value in column_names(path) else None
+
+
+def _remade(workdir, seed: int, *, strict: bool):
+  """Returns (study, its hash); (None, None) where a new file makes none."""
+  try:
+    study = data_flags.load_study(stored.settings_of(workdir), seed)
+  except ValueError:
+    if strict:
+      raise
+    return None, None
+  return study, runner.study_hash(study)
 
 
 def _budgets(outcomes, samples: Samples) -> np.ndarray:

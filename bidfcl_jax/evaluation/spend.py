@@ -40,13 +40,15 @@ class PriceCurve(NamedTuple):
 
 
 def price_curve(
-  outcomes: Outcomes, samples: Samples, *, points: int = 200
+  outcomes: Outcomes, samples: Samples, propensity=None, *, points: int = 200
 ) -> PriceCurve:
   """Fits the falling curve price -> estimated spend.
 
   Args:
     outcomes: predictions `[n, M]` on the rows, original units.
     samples: randomised Samples of the same individuals, not learnt from.
+    propensity: None: shares counted on these rows; `[M]`: declared shares,
+      for a part so small that an arm has no row in it.
     points: the most prices, spread evenly over predicted spend.
 
   Returns:
@@ -55,7 +57,7 @@ def price_curve(
   Raises:
     ValueError: see `cost_curve`.
   """
-  curve = cost_curve(outcomes, samples, None, points=points)
+  curve = cost_curve(outcomes, samples, propensity, points=points)
   priced = np.isfinite(curve.price)
   price, first = np.unique(curve.price[priced], return_index=True)
   fit = isotonic_regression(curve.cost[priced][first], increasing=False)

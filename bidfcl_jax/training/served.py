@@ -118,7 +118,10 @@ def save_served(
     )
     return write_json(folder / RECORD, record | {"refused": reason})
   predicted = apply_in_chunks(method.predict, state, study.rct_valid.features)
-  curve = price_curve(predicted, study.rct_valid)
+  every_arm = len(np.unique(study.rct_valid.arm)) == study.arms
+  curve = price_curve(
+    predicted, study.rct_valid, None if every_arm else study.propensity
+  )
   paths, leaves = _leaves(state)
   arrays = {f"state/{i:05d}": leaf for i, leaf in enumerate(leaves)}
   arrays |= {f"scalers/{k}": v for k, v in vars(study.scalers).items()}

@@ -69,3 +69,12 @@ def test_fc_09_spend_is_the_counted_mean_and_its_interval_is_of_groups():
   pairs = samples.replace(group=np.arange(500, dtype=np.int32) // 20)
   wider = rct_spend(outcomes, pairs, price, key, replicates=60)
   assert wider.se != got.se
+
+
+def test_declared_shares_serve_a_part_that_lacks_an_arm():
+  outcomes, samples, _ = trial(rows=300)
+  lacks = samples.replace(arm=np.minimum(samples.arm, 1))
+  with pytest.raises(ValueError, match="no randomised row of arm 2"):
+    price_curve(outcomes, lacks)
+  curve = price_curve(outcomes, lacks, [0.3, 0.4, 0.3])
+  assert np.all(np.diff(curve.spend) <= 0)
