@@ -7,6 +7,7 @@ dealt into folds, and a row's propensity comes from the network that never saw
 its fold.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -59,16 +60,20 @@ def _cross_entropy(logits, arm, weight) -> jax.Array:
   return -weighted_mean(received(jax.nn.log_softmax(logits), arm), weight)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _draw(module: MLP, keys, row):
+  return jax.vmap(lambda key: module.init(key, row)["params"])(keys)
+
+
 def init_policy(key: jax.Array, config: Config, study: Study) -> LoggingPolicy:
   """Draws K networks of the size that the study needs."""
   folds = config.propensity.folds
   row = jnp.zeros((1, study.obs.features.shape[1]), float)
-  module = _module(config, study.arms)
   keys = jax.random.split(key, folds)
   return LoggingPolicy(
-    params=jax.jit(jax.vmap(lambda key: module.init(key, row)["params"]))(keys),
+    params=_draw(_module(config, study.arms), keys, row),
     temperature=jnp.ones(folds),
-    log_loss=jnp.full(folds, jnp.nan),
+    log_loss=jnp.full(folds, jnp.nan, float),
     split=jax.random.key_data(key),
   )
 
@@ -225,7 +230,7 @@ def make_policy_fit(config: Config):
     policy = init_policy(key, config, study)
     data = _rows(key, config, study)
     states = jax.vmap(start)(policy.params)
-    best = jnp.full(config.propensity.folds, jnp.inf)
+    best = jnp.full(config.propensity.folds, jnp.inf, float)
     for number in range(config.propensity.epochs):
       order = epoch_rows(
         jax.random.fold_in(stream(key, "order"), number),
