@@ -67,7 +67,7 @@ def evaluation_curves(
   for name, (cost, revenue) in arms.items():
     axes.plot(cost, revenue, "s", color=INK, markersize=4, zorder=4)
     axes.annotate(
-      name, (cost, revenue), (10, -18), textcoords="offset points", va="top",
+      name, (cost, revenue), (7, -7), textcoords="offset points", va="top",
       fontsize=8, color=INK, zorder=7,
       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )  # fmt: skip
@@ -75,6 +75,7 @@ def evaluation_curves(
   ends = np.concatenate([np.ravel(end) for end in ends])
   room = 0.04 * np.ptp(ends)
   axes.set_xlim(ends.min() - room, ends.max() + 3 * room)
+  axes.margins(y=0.08)
   axes.set_xlabel("Spend per person, measured on randomised rows", color=INK)
   axes.set_ylabel("Revenue per person", color=INK)
   figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold")
