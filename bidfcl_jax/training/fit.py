@@ -24,6 +24,7 @@ from bidfcl_jax.keys import stream
 from bidfcl_jax.methods import Method, Stage, State, study_budget
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
+from bidfcl_jax.training.in_memory import fit_in_memory
 from bidfcl_jax.training.records import epoch_summary, skip_runs
 from bidfcl_jax.training.validation import candidate, measure, score
 from bidfcl_jax.types import Study
@@ -213,10 +214,14 @@ class _Fit:
 
   # -- all stages
 
-  def run(self) -> State:
-    init_key = stream(self.key, "init")
-    state = self.method.init(init_key, self.study)
-    position, progress, best, meta = self.restore(state)
+  def run(self, begin: tuple[int, State] | None) -> State:
+    if begin is None:
+      init_key = stream(self.key, "init")
+      state = self.method.init(init_key, self.study)
+      position, progress, best, meta = self.restore(state)
+    else:
+      position, progress = Position(begin[0]), start_stage(begin[1])
+      best, meta = progress.state.target, {}
     for index in range(position.stage, len(self.method.stages)):
       stage = self.method.stages[index]
       if (index, 0, 0) >= position:
@@ -249,6 +254,7 @@ def fit(
   *,
   on_record: Callable[[dict[str, Any]], None] | None = None,
   should_stop: Callable[[], bool] = lambda: False,
+  begin: tuple[int, State] | None = None,
 ) -> tuple[State, History]:
   """Trains a method on a study.
 
@@ -263,6 +269,8 @@ def fit(
     on_record: called with each epoch's record.
     should_stop: asked after every scan; True saves a checkpoint and raises
       Stopped.
+    begin: (k, state) to begin after the first k stages with their state, made
+      elsewhere (methods that share a teacher); without a workdir only.
 
   Returns:
     (state, history): the final state, its target being the checkpoint rule's
@@ -273,6 +281,8 @@ def fit(
     Diverged: config.training.max_skipped steps in a row were not finite.
     ValueError: the folder holds another seed's or another method's run.
   """
+  if begin is not None and workdir is not None:
+    raise ValueError("a fit that begins after some stages has no workdir")
   shifted = covariate_shift(study)
   if shifted:
     logging.warning(
@@ -281,9 +291,11 @@ def fit(
       shifted[0][0],
       shifted[0][1],
     )
+  if method.fit is not None:
+    return fit_in_memory(method, study.for_learners(), key, workdir, on_record)
   running = _Fit(method, study, key, config, workdir, on_record, should_stop)
   try:
-    return running.run(), running.history
+    return running.run(begin), running.history
   finally:
     if running.checkpoints is not None:
       running.checkpoints.close()
