@@ -11,11 +11,14 @@ from bidfcl_jax.methods import (
   distillation,
   doubly_robust,
   dragonnet,
+  effects,
   ensembles,
   finetuned,
   propensity,
+  repairs,
   representation,
   seed_ensembles,
+  stacking,
   two_stage,
 )
 from bidfcl_jax.methods.method import Method, Stage, State, study_budget
@@ -33,6 +36,9 @@ _REGISTRY = {
   **autodebias.METHODS,
   **debiasing.METHODS,
   **ensembles.METHODS,
+  **stacking.METHODS,
+  **repairs.METHODS,
+  **effects.METHODS,
   **bidfcl.METHODS,
 }
 

@@ -1,0 +1,29 @@
+"""A method's last stage, entered with networks that no one trained."""
+
+import jax
+
+from bidfcl_jax import methods
+from bidfcl_jax.models import make_target
+
+KEY = jax.random.key(3)
+
+
+def entered(name, study, config, **fields):
+  """Returns the method and its state after `enter` of its last stage.
+
+  Args:
+    name: of a method.
+    study: Study.
+    config: settings.
+    **fields: of the state before.
+  """
+  method = methods.make(name, config)
+  state = method.init(KEY, study).replace(**fields)
+  return method, method.stages[-1].enter(KEY, state, study)
+
+
+def untrained(seed, study, config):
+  """Returns the parameters of a network for the study."""
+  network = make_target(config.network)
+  features = study.obs.features.shape[1]
+  return network.init(jax.random.key(seed), features, study.arms)
