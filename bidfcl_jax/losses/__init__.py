@@ -24,6 +24,7 @@ from bidfcl_jax.losses.prediction import (
   factual_loss,
   weighted_cells,
 )
+from bidfcl_jax.losses.uplift import direct_roi_loss, marginal_roi_loss
 from bidfcl_jax.losses.value import policy_value
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
   "cell_loss",
   "cell_residuals",
   "difd",
+  "direct_roi_loss",
   "dpl",
   "factual_loss",
   "finite_difference_loss",
   "marginal_price",
+  "marginal_roi_loss",
   "pifd",
   "pifd_coefficients",
   "plugin_marginal_price",
