@@ -39,6 +39,7 @@ setup(
     "tqdm>=4.66",
   ],
   extras_require={
+    "forest": ["econml>=0.16"],
     "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9"],
   },
 )

@@ -166,6 +166,9 @@ class ForestConfig:
     leaf: least rows a leaf [100, 300].
     rows: most rows of one fit.
     folds: cross-fitting of the nuisances (OBS).
+    nuisance_trees: of the random forests of outcome and treatment (OBS).
+    nuisance_depth: their greatest depth.
+    nuisance_leaf: their least rows a leaf, at most a twentieth of all.
   """
 
   trees: int = 256
@@ -173,6 +176,9 @@ class ForestConfig:
   leaf: int = 100
   rows: int = 200_000
   folds: int = 3
+  nuisance_trees: int = 160
+  nuisance_depth: int = 12
+  nuisance_leaf: int = 500
 
 
 @dataclass

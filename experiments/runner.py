@@ -149,7 +149,11 @@ def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
     on_record=on_record,
     should_stop=should_stop,
   )
-  outcomes = apply_in_chunks(method.predict, state, study.rct_test.features)
+  features = study.rct_test.features
+  if method.fit is None:
+    outcomes = apply_in_chunks(method.predict, state, features)
+  else:
+    outcomes = method.predict(state, features)
   budget = methods.study_budget(plan.config, study)
   metrics, curve = judge(outcomes, study, budget)
   _save_curve(folder, curve)

@@ -96,12 +96,15 @@ class Method(NamedTuple):
     init: (key, study) -> state; the state's structure never changes later.
     stages: in order.
     predict: (state, features `[n, d]`) -> Outcomes `[n, M]`, original units.
+    fit: (key, study) -> what `predict` reads, in place of init and stages, for
+      models that no step trains (forests); `predict` is then a host function.
   """
 
   name: str
-  init: Callable[[jax.Array, Study], State]
+  init: Callable[[jax.Array, Study], State] | None
   stages: tuple[Stage, ...]
   predict: Callable[[State, Array], Outcomes]
+  fit: Callable[[jax.Array, Study], Any] | None = None
 
 
 def study_budget(config: Config, study: Study) -> float:
