@@ -4,6 +4,7 @@ One trunk, 2M linear outputs: M revenues, then M costs, both in scaled units
 (each divided by its RCT-train standard deviation, no shift).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -111,11 +112,19 @@ def two_heads(
   return Network(jax.jit(init, static_argnums=(1, 2)), apply, represent)
 
 
-def make_target(config: NetworkConfig) -> Network:
-  """Makes the network of target and teacher, F: `[n, d]` -> Outcomes."""
+@functools.lru_cache(maxsize=64)
+def _target(hidden, activation, last_scale, remat) -> Network:
+  # Compiling an initialisation takes a second: once a shape, not once a method.
   return two_heads(
-    lambda outputs: MLP(
-      config.hidden, outputs, config.activation, config.last_scale
-    ),
-    remat=config.remat,
+    lambda outputs: MLP(hidden, outputs, activation, last_scale), remat=remat
+  )
+
+
+def make_target(config: NetworkConfig) -> Network:
+  """Makes the network of target and teacher, F: `[n, d]` -> Outcomes.
+
+  Equal settings give one and the same Network.
+  """
+  return _target(
+    tuple(config.hidden), config.activation, config.last_scale, config.remat
   )

@@ -31,12 +31,11 @@ def test_two_arms_without_a_row_of_one_ask_for_nothing():
 
 def test_four_unequal_arms_give_half_their_marginal_returns():
   rng = np.random.default_rng(0)
-  n, shares = 400_000, np.array([0.4, 0.3, 0.2, 0.1])
+  n, shares = 100_000, np.array([0.4, 0.3, 0.2, 0.1])
   arm = rng.choice(4, size=n, p=shares)
   r = np.concatenate([[1.0], 1.0 + np.cumsum([0.3, 0.2, 0.05])])
   c = np.concatenate([[0.2], 0.2 + np.cumsum([0.4, 0.5, 0.4])])
-  # Noise below the size of the smallest step, as 400,000 rows can tell.
-  samples = rows(arm, r[arm] + 0.1 * rng.normal(size=n), c[arm])
+  samples = rows(arm, r[arm] + 0.05 * rng.normal(size=n), c[arm])
   counted = np.bincount(arm) / n
 
   @jax.jit

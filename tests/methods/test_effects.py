@@ -3,10 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from methods.simple_rivals import KEY, entered, untrained
+from methods.simple_rivals import KEY, entered, first_rows, untrained
 
 from bidfcl_jax import methods
-from bidfcl_jax.data.batches import take_block
 from bidfcl_jax.methods.effects import arm_means, grounding_slopes
 from bidfcl_jax.models import make_target
 from bidfcl_jax.types import Samples
@@ -91,8 +90,7 @@ def test_response_learns_without_the_arm(tiny_study, tiny_config):
   targets = []
   for study in (tiny_study, tiny_study.replace(obs=shuffled)):
     state = stage.enter(KEY, method.init(KEY, tiny_study), study)
-    rows = np.arange(128, dtype=np.int32)[None]
-    block = take_block(jax.tree.map(jax.numpy.asarray, study.obs), rows)
+    block = first_rows(study.obs, 128)
     aux = stage.fixed(state, study)
     targets.append(jax.jit(stage.step)(KEY, state, block, aux)[0].target)
   one, two = (jax.tree.leaves(target) for target in targets)

@@ -1,36 +1,28 @@
 """Ensembles of trainings, each against what it is made of."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from methods.simple_rivals import KEY, entered, first_rows, untrained
 
 from bidfcl_jax import methods, training
 from bidfcl_jax.models import make_target
 
-KEY = jax.random.key(3)
-
 
 @pytest.fixture(scope="module")
 def config(tiny_config):
-  return tiny_config(simple__members=2, training__checkpoint="valid_mse")
+  return tiny_config(simple__members=2, obs__epochs=1, finetune__epochs=1)
 
 
 @pytest.fixture(scope="module")
-def fitted(tiny_study, config):
-  """Returns name -> (method, fitted state); each is trained once."""
-  done = {}
-
-  def get(name):
-    if name not in done:
-      method = methods.make(name, config)
-      done[name] = method, training.fit(method, tiny_study, KEY, config)[0]
-    return done[name]
-
-  return get
+def members(tiny_study, config):
+  each = [untrained(k, tiny_study, config) for k in (1, 2)]
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
-def member(state, k):
-  return jax.tree.map(lambda leaf: leaf[k], state.members)
+def member(members, k):
+  return jax.tree.map(lambda leaf: leaf[k], members)
 
 
 def assert_equal(a, b):
@@ -38,21 +30,32 @@ def assert_equal(a, b):
     np.testing.assert_array_equal(one, two)
 
 
-def test_members_are_ft_and_another_of_its_own_streams(fitted):
-  _, ens = fitted("FT-ENS")
-  _, ft = fitted("FT")
-  assert_equal(member(ens, 0), ft.target)
-  assert_equal(member(ens, 1), ens.target)
+def test_each_member_is_trained_as_ft_and_put_aside(config):
+  ft = [stage.name for stage in methods.make("FT", config).stages]
+  names = [stage.name for stage in methods.make("FT-ENS", config).stages]
+  second = [f"{name}-2" for name in ft]
+  assert names == [*ft, "store-1", *second, "store-2"]
+
+
+@pytest.mark.slow
+def test_members_are_ft_and_another_of_its_own_streams(tiny_study, config):
+  ens, ft = (
+    training.fit(methods.make(name, config), tiny_study, KEY, config)[0]
+    for name in ("FT-ENS", "FT")
+  )
+  assert_equal(member(ens.members, 0), ft.target)
+  assert_equal(member(ens.members, 1), ens.target)
   for first, second in jax.tree.leaves(ens.members):
     assert not np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", ["FT-ENS", "SEED-2"])
-def test_an_ensemble_predicts_its_mean(name, fitted, tiny_study, config):
-  method, state = fitted(name)
+def test_an_ensemble_predicts_its_mean(name, tiny_study, config, members):
+  method = methods.make(name, config)
+  state = method.init(KEY, tiny_study).replace(members=members)
   features = tiny_study.rct_test.features[:7]
   network = make_target(config.network)
-  one, two = (network.apply(member(state, k), features) for k in range(2))
+  one, two = (network.apply(member(members, k), features) for k in range(2))
   predicted = method.predict(state, features)
   for outcome in ("revenue", "cost"):
     mean = (getattr(one, outcome) + getattr(two, outcome)) / 2
@@ -64,34 +67,35 @@ def test_an_ensemble_predicts_its_mean(name, fitted, tiny_study, config):
     )
 
 
-def test_first_seed_is_the_union(fitted):
-  assert_equal(member(fitted("SEED-2")[1], 0), fitted("TSM-SL-BOTH")[1].target)
+def test_two_seeds_are_the_union_twice(config):
+  names = [stage.name for stage in methods.make("SEED-2", config).stages]
+  assert names == ["union", "store-1", "union-2", "store-2"]
 
 
-def test_a_student_reads_no_outcome_of_obs_and_nears_its_teacher(
-  fitted, tiny_study, config
+def test_a_student_learns_its_teacher_and_no_outcome_of_obs(
+  tiny_study, config, members
 ):
-  method, state = fitted("KD-FT")
+  method, state = entered("KD-FT", tiny_study, config, members=members)
+  assert_equal(state.target, member(members, 0))
   stage = method.stages[-1]
-  assert_equal(state.members, fitted("FT-ENS")[1].members)
-  wild = tiny_study.obs.replace(
-    revenue=np.full_like(tiny_study.obs.revenue, 1e6),
-    arm=np.zeros_like(tiny_study.obs.arm),
+  aux = stage.fixed(state, tiny_study)
+  obs = tiny_study.obs
+  wild = obs.replace(
+    revenue=np.full_like(obs.revenue, 1e6), arm=np.zeros_like(obs.arm)
   )
-  # The student's stage alone, from trained teachers.
-  student = method._replace(stages=(stage,), init=lambda key, study: state)
-  one, two = (
-    training.fit(student, study, KEY, config)[0].target
-    for study in (tiny_study, tiny_study.replace(obs=wild))
-  )
-  assert_equal(one, two)
-  features = tiny_study.obs.features[:200]
+  step = jax.jit(stage.step)
+
+  def taught(samples, steps):
+    block, now = first_rows(samples, 600), state
+    for _ in range(steps):
+      now, _ = step(KEY, now, block, aux)
+    return now.target
+
+  assert_equal(taught(obs, 2), taught(wild, 2))
   network = make_target(config.network)
-  taught = [network.apply(member(state, k), features) for k in range(2)]
-  mean = (taught[0].revenue + taught[1].revenue) / 2
 
   def gap(target):
-    mine = network.apply(target, features).revenue
-    return float(np.mean((mine - mean) ** 2))
+    mine = network.apply(target, obs.features).revenue
+    return float(np.mean((mine - aux.taught.revenue) ** 2))
 
-  assert gap(state.target) < gap(member(state, 0))
+  assert gap(taught(obs, 40)) < 0.9 * gap(state.target)

@@ -4,10 +4,9 @@ import jax
 import numpy as np
 import pytest
 import scipy.optimize
-from methods.simple_rivals import KEY, entered, untrained
+from methods.simple_rivals import KEY, entered, first_rows, untrained
 
 from bidfcl_jax import data, methods
-from bidfcl_jax.data.batches import take_block
 from bidfcl_jax.methods.ensembles import choose_weight, mixed_outcomes
 from bidfcl_jax.methods.stacking import mixed_ranks, mixed_scores, stacked
 from bidfcl_jax.models import make_target
@@ -148,11 +147,10 @@ def test_a_blind_stage_ignores_its_fold(tiny_study, tiny_config):
   rct = jax.tree.map(jax.numpy.asarray, tiny_study.rct_train)
   seen = rct.group % 2 != 0
   wild = rct.replace(revenue=rct.revenue * np.where(seen, 1, 100))
-  rows = np.arange(100, dtype=np.int32)[None]
   aux = stage.fixed(state, tiny_study)
   step = jax.jit(stage.step)
   one, two = (
-    step(KEY, state, take_block(samples, rows), aux)[0].target
+    step(KEY, state, first_rows(samples, 100), aux)[0].target
     for samples in (rct, wild)
   )
   for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
