@@ -262,7 +262,47 @@ _LARGE_LINEAR = StudySet(
   },
 )
 
+# One table for what matters most: the ladder, the decision loss, the levels.
+_MATTERS = StudySet(
+  "what matters",
+  (
+    _ours("5 default (implicit)"),
+    *_LADDER.variants[1:],
+    *(
+      row
+      for row in _DECISION.variants + _BILEVEL.variants
+      if row.label
+      in (
+        "price_gradient frozen",
+        "price_gradient dual",
+        "price_of soft",
+        "temperature spread 0.5",
+        "temperature spread 4",
+        "upper batch 1,000",
+        "PIFD paper, softmax",
+        "PIFD exact, score",
+        "labels frozen_copy",
+        "labels stop_gradient (w)",
+        "k = 0",
+        "k = 10",
+        "n_cg 50",
+        "Hessian, damping 0.1",
+        "identity",
+        "gate start +2",
+        "teacher RCT",
+        "frozen gates, teacher RCT",
+        "teacher ensemble",
+        "fast",
+        "paper_letter",
+        "fine-tuning, tuned",
+      )
+    ),
+    Variant("frozen gates", "FROZEN"),
+  ),
+)
+
 SETS = {
+  "matters": _MATTERS,
   "ladder": _LADDER,
   "decision": _DECISION,
   "bilevel": _BILEVEL,

@@ -1,6 +1,8 @@
 """The trainer that serves every method, and its checkpoints."""
 
-from bidfcl_jax.training.fit import Diverged, Stopped, fit
+from bidfcl_jax.training.fit import Stopped, fit
+from bidfcl_jax.training.records import Diverged
+from bidfcl_jax.training.seeds import fit_seeds
 from bidfcl_jax.training.served import Served, load_served, save_served
 
 __all__ = [
@@ -8,6 +10,7 @@ __all__ = [
   "Served",
   "Stopped",
   "fit",
+  "fit_seeds",
   "load_served",
   "save_served",
 ]

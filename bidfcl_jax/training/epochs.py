@@ -59,9 +59,8 @@ def averaged_target(progress: Progress) -> Any:
   )
 
 
-@functools.lru_cache(maxsize=256)
-def epoch_scan(step: Callable, decay: float) -> Callable:
-  """Returns the jitted scan of a stage's step; one compilation a shape.
+def _scan(step: Callable, decay: float) -> Callable:
+  """Returns the scan of a stage's step over blocks.
 
   Args:
     step: the stage's (key, state, block, aux) -> (state, metrics).
@@ -71,7 +70,6 @@ def epoch_scan(step: Callable, decay: float) -> Callable:
     (progress, samples, rows `[blocks, period, batch]` or a Pair of them, first
     block number, stage key, aux) -> (progress, metrics with a leading axis of
     blocks).
-    progress is donated.
   """
 
   def body(progress, numbered, samples, key, aux):
@@ -103,4 +101,25 @@ def epoch_scan(step: Callable, decay: float) -> Callable:
       (numbers, rows),
     )
 
-  return jax.jit(scan, donate_argnums=0)
+  return scan
+
+
+@functools.lru_cache(maxsize=256)
+def epoch_scan(step: Callable, decay: float) -> Callable:
+  """Returns the jitted `_scan`; progress is donated, one compilation a shape.
+
+  Args:
+    step: the stage's (key, state, block, aux) -> (state, metrics).
+    decay: of the target's average, per batch.
+  """
+  return jax.jit(_scan(step, decay), donate_argnums=0)
+
+
+@functools.lru_cache(maxsize=256)
+def seeds_scan(step: Callable, decay: float) -> Callable:
+  """Returns `epoch_scan` over seeds: all arguments have a leading axis.
+
+  The first block number is shared. See training/seeds.py.
+  """
+  over = jax.vmap(_scan(step, decay), in_axes=(0, 0, 0, None, 0, 0))
+  return jax.jit(over, donate_argnums=0)

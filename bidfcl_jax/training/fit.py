@@ -25,8 +25,8 @@ from bidfcl_jax.methods import Method, Stage, State, study_budget
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
 from bidfcl_jax.training.in_memory import fit_in_memory
-from bidfcl_jax.training.records import epoch_summary, skip_runs
-from bidfcl_jax.training.validation import candidate, measure, score
+from bidfcl_jax.training.records import checked_skips, epoch_summary
+from bidfcl_jax.training.validation import candidate, chosen, measure, score
 from bidfcl_jax.types import Study
 
 History = list[dict[str, Any]]
@@ -34,10 +34,6 @@ History = list[dict[str, Any]]
 
 class Stopped(RuntimeError):
   """The run was asked to stop; a checkpoint was written."""
-
-
-class Diverged(RuntimeError):
-  """Too many steps in a row were not finite."""
 
 
 class _Fit:
@@ -156,7 +152,12 @@ class _Fit:
         )
         metrics = jax.device_get(metrics)
         collected.append(metrics)
-        skips = self.check_skips(metrics, skips, progress)
+        skips = checked_skips(
+          metrics["skipped"],
+          skips,
+          self.config.training.max_skipped,
+          int(progress.state.step),
+        )
         end = chunk + 1 == len(chunks)
         if not end and self.due():
           here = Position(index, epoch, (chunk + 1) * size)
@@ -184,25 +185,7 @@ class _Fit:
         here = Position(index, epoch + 1)
         self.save(here, progress, best, _meta(best_score, skips))
         self.leave_if_asked()
-    return self.chosen(stage, progress, best, best_score)
-
-  def chosen(self, stage, progress, best, best_score) -> State:
-    """Returns the state that the stage leaves behind."""
-    if not stage.keep:
-      return progress.state
-    if self.rule == "ema_last" or best_score == float("-inf"):
-      best = candidate(progress, self.rule)
-    return progress.state.replace(target=best)
-
-  def check_skips(self, metrics, before: int, progress) -> int:
-    longest, current = skip_runs(metrics["skipped"], before)
-    if longest >= self.config.training.max_skipped:
-      raise Diverged(
-        f"{longest} steps in a row were not finite, the last near step "
-        f"{int(progress.state.step)}; parameters were not touched by them. "
-        "Lower the learning rate or look for extreme outcomes"
-      )
-    return current
+    return chosen(stage, progress, self.rule, best, best_score)
 
   def due(self) -> bool:
     waited = time.monotonic() - self.saved_at

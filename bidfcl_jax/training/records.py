@@ -38,3 +38,29 @@ def skip_runs(skipped, before: int) -> tuple[int, int]:
     run = run + 1 if refused else 0
     longest = max(longest, run)
   return longest, run
+
+
+class Diverged(RuntimeError):
+  """Too many steps in a row were not finite."""
+
+
+def checked_skips(skipped, before: int, limit: int, step: int) -> int:
+  """Returns the run of refused steps that ends here.
+
+  Args:
+    skipped: 1 where a step was refused, in order.
+    before: length of the run that ends just before.
+    limit: config.training.max_skipped.
+    step: of the state, for the message.
+
+  Raises:
+    Diverged: a run is as long as the limit.
+  """
+  longest, current = skip_runs(skipped, before)
+  if longest >= limit:
+    raise Diverged(
+      f"{longest} steps in a row were not finite, the last near step {step}; "
+      "parameters were not touched by them. Lower the learning rate or look "
+      "for extreme outcomes"
+    )
+  return current

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from bidfcl_jax.evaluation.eom import eom_core
 from bidfcl_jax.losses.prediction import factual_loss
+from bidfcl_jax.methods import Stage, State
 from bidfcl_jax.methods.method import Scale, to_scaled
 from bidfcl_jax.training.epochs import Progress, averaged_target
 from bidfcl_jax.types import Outcomes, Samples
@@ -79,3 +80,22 @@ def score(rule: str, measures: dict[str, float]) -> float:
     -measures["valid_mse"] if rule == "valid_mse" else (measures["valid_eom"])
   )
   return value if jnp.isfinite(value) else float("-inf")
+
+
+def chosen(
+  stage: Stage, progress: Progress, rule: str, best: Any, best_score: float
+) -> State:
+  """Returns the state that a stage leaves behind: the rule's choice.
+
+  Args:
+    stage: one that does not keep (a warm-up) leaves its last parameters.
+    progress: after the last epoch.
+    rule: the checkpoint rule.
+    best: the target of the best epoch so far.
+    best_score: its score; -inf where none was finite.
+  """
+  if not stage.keep:
+    return progress.state
+  if rule == "ema_last" or best_score == float("-inf"):
+    best = candidate(progress, rule)
+  return progress.state.replace(target=best)
