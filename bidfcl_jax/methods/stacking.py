@@ -18,7 +18,7 @@ from flax import struct
 
 from bidfcl_jax.allocation import price_for_budget
 from bidfcl_jax.config import Config
-from bidfcl_jax.evaluation.aucc import return_on_investment
+from bidfcl_jax.evaluation.aucc import SMALLEST_COST, return_on_investment
 from bidfcl_jax.losses.value import received
 from bidfcl_jax.methods.ensembles import both_models, rct_after_obs
 from bidfcl_jax.methods.members import empty_members, host_stage, store_stage
@@ -78,22 +78,30 @@ def mixed_scores(models, prices, spreads) -> Outcomes:
   return Outcomes(mean + jnp.mean(prices) * cost, cost)
 
 
-def mixed_ranks(models, quantiles) -> Outcomes:
-  """Returns (0, mean rank) and (0, 1) of two arms' returns on investment."""
+def mixed_ranks(models, quantiles, known_cost=None) -> Outcomes:
+  """Returns Outcomes of two arms whose return on investment is the mean rank.
+
+  Args:
+    models: two Outcomes `[n, 2]`, original units.
+    quantiles: `[2, k]`, of each model's returns on investment.
+    known_cost: `[2]`, predicted as it is; None: costs (0, 1).
+  """
   levels = jnp.linspace(0, 1, quantiles.shape[1])
 
   def rank(outcomes, points):
     gain, spend = (
       cells[:, 1] - cells[:, 0] for cells in (outcomes.revenue, outcomes.cost)
     )
-    spend = jnp.where(jnp.abs(spend) < 1e-6, 1e-6, spend)
-    return jnp.interp(gain / spend, points, levels)
+    small = jnp.abs(spend) < SMALLEST_COST
+    return jnp.interp(
+      gain / jnp.where(small, SMALLEST_COST, spend), points, levels
+    )
 
   mean = (rank(models[0], quantiles[0]) + rank(models[1], quantiles[1])) / 2
-  zero = jnp.zeros_like(mean)
-  return Outcomes(
-    jnp.stack([zero, mean], axis=1), jnp.stack([zero, zero + 1], axis=1)
-  )
+  cost = jnp.array([0.0, 1.0]) if known_cost is None else known_cost
+  step = cost[1] - cost[0]
+  revenue = mean[:, None] * jnp.stack([0 * step, step])
+  return Outcomes(revenue, jnp.broadcast_to(cost, revenue.shape))
 
 
 def make_score_average(config: Config) -> Method:
@@ -142,7 +150,7 @@ def make_score_average(config: Config) -> Method:
   def predict(state: ScoreState, features) -> Outcomes:
     models = both(state, features)
     if models[0].revenue.shape[1] == 2:
-      return mixed_ranks(models, state.quantiles)
+      return mixed_ranks(models, state.quantiles, state.scale.known_cost)
     return mixed_scores(models, state.price, state.spread)
 
   return Method(

@@ -1,6 +1,7 @@
 """AVG2, AVG-score and STACK against closed forms and a library."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -83,6 +84,11 @@ def test_two_arms_average_ranks():
   ranks = np.array([[3, 1, 2, 0], [0, 1, 2, 3]]) / 3
   np.testing.assert_allclose(got.revenue[:, 1], ranks.mean(axis=0), atol=1e-6)
   np.testing.assert_array_equal(got.cost, model(roi[0]).cost)
+  known = mixed_ranks(
+    (model(roi[0]), model(roi[1])), np.sort(roi, axis=1), jnp.array([1.0, 5.0])
+  )
+  np.testing.assert_array_equal(known.cost, [[1, 5]] * 4)
+  np.testing.assert_allclose(known.revenue, 4 * got.revenue, rtol=1e-6)
 
 
 def test_avg_score_prices_each_model_by_its_own(tiny_study, tiny_config):
