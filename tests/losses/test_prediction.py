@@ -3,7 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bidfcl_jax.losses import bridge_cells, cell_loss, factual_loss
+from bidfcl_jax.losses import (
+  additive_cells,
+  bridge_cells,
+  cell_loss,
+  factual_loss,
+  weighted_cells,
+)
 from bidfcl_jax.types import Outcomes, Samples
 
 N, M = 7, 3
@@ -117,3 +123,43 @@ def test_misuse_is_named():
     bridge_cells(gates, taught, samples, labels="frozen_copy")
   with pytest.raises(ValueError, match="not one of"):
     bridge_cells(gates, taught, samples, labels="soft")
+
+
+def test_constant_weights_are_the_factual_loss():
+  predicted, _, samples, _ = problem(0.4)
+  cells = weighted_cells(
+    jax.tree.map(lambda x: jnp.full_like(x, 0.3), predicted), samples
+  )
+  loss = cell_loss(predicted, cells, samples.weight)
+  assert loss == pytest.approx(float(factual_loss(predicted, samples)))
+
+
+def test_a_weight_counts_at_the_rows_own_arm_and_is_relative():
+  predicted, _, samples, _ = problem(0.4)
+  rng = np.random.default_rng(3)
+  weights = jax.tree.map(
+    lambda x: jnp.asarray(rng.uniform(0.5, 2, x.shape)), predicted
+  )
+  rows = np.arange(len(samples))
+  own = np.asarray(weights.revenue)[rows, samples.arm]
+  own = own / np.average(own, weights=samples.weight)
+  error = np.asarray(predicted.revenue)[rows, samples.arm] - samples.revenue
+  expected = np.average(own * error**2, weights=samples.weight)
+  for scale in (1.0, 5.0):
+    cells = weighted_cells(
+      jax.tree.map(lambda x, s=scale: s * x, weights),
+      samples,
+      learn_cost=False,
+    )
+    loss = cell_loss(predicted, cells, samples.weight)
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_additive_cells_read_no_outcome():
+  predicted, *_ = problem(0.4)
+  correction = jax.tree.map(lambda x: 0.1 + 0 * x, predicted)
+  cells = additive_cells(correction, predicted, learn_cost=False)
+  weight = jnp.ones(len(predicted.revenue))
+  arms = predicted.revenue.shape[1]
+  loss = cell_loss(predicted, cells, weight)
+  assert loss == pytest.approx(arms * 0.01, rel=1e-4)

@@ -1,0 +1,113 @@
+"""DFCL: one level on RCT rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bidfcl_jax import methods
+from bidfcl_jax.data.batches import Block
+from bidfcl_jax.losses import factual_loss
+from bidfcl_jax.methods import dfcl
+from bidfcl_jax.types import Outcomes, Samples
+
+KEY = jax.random.key(4)
+NAMES = ("DFCL-DPL", "DFCL-DIFD", "DFCL-PPL", "DFCL-PIFD", "FT-PPL")
+
+
+def entered(name, study, config):
+  """Returns (decision stage, entered state, aux, one block)."""
+  method = methods.make(name, config)
+  state = method.init(KEY, study)
+  state = method.stages[1].enter(KEY, state, study)
+  stage = method.stages[2]
+  state = stage.enter(KEY, state, study)
+  samples = jax.tree.map(lambda x: jnp.asarray(x[:128])[None], study.rct_train)
+  block = Block(samples, jnp.arange(128)[None])
+  return stage, state, stage.fixed(state, study), block
+
+
+def test_arms_count_alike_in_the_balanced_loss():
+  arm = np.repeat([0, 1], [90, 10]).astype(np.int32)
+  rows = Samples(
+    jnp.zeros((100, 1)),
+    jnp.asarray(arm),
+    jnp.asarray(1.0 * arm),
+    jnp.zeros(100),
+  )
+  predicted = Outcomes(jnp.zeros((100, 2)), jnp.zeros((100, 2)))
+  balanced = dfcl.balanced(rows, jnp.array([0.9, 0.1]))
+  assert factual_loss(predicted, rows) == pytest.approx(0.1)
+  assert factual_loss(predicted, balanced) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_read_what_the_name_says(name, tiny_config):
+  method = methods.make(name, tiny_config())
+  reads = [stage.reads for stage in method.stages]
+  assert reads == ["obs" if name == "FT-PPL" else "rct", "rct", "rct"]
+  assert [s.name for s in method.stages][1:] == ["store-1", "decision"]
+
+
+def test_prices_of_the_grid_fall_as_budgets_grow(tiny_study, tiny_config):
+  config = tiny_config(decision__price_clip=0.0)
+  rct = tiny_study.rct_train
+  lift = np.linspace(0, 1, tiny_study.arms)
+  rng = np.random.default_rng(0)
+  gain = rng.uniform(0.5, 2, (len(rct), 1))
+  outcomes = Outcomes(
+    jnp.asarray(10 * gain * np.sqrt(lift), jnp.float32),
+    jnp.asarray(lift * np.ones_like(gain), jnp.float32),
+  )
+  study = tiny_study.replace(
+    rct_train=rct.replace(cost=lift[rct.arm].astype(np.float32))
+  )
+  prices = np.asarray(dfcl.dual_prices(config, outcomes, study))
+  assert len(prices) == 5
+  assert (np.diff(prices) < 0).all()
+  assert (prices > 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["DFCL-PPL", "DFCL-DIFD"])
+def test_a_large_alpha_is_the_prediction_loss(name, tiny_study, tiny_config):
+  common = {"rct__weight_decay": 0.0, "decision__rows": 100}
+  steps = []
+  for alpha in (1e7, 1e8, 0.0):
+    config = tiny_config(decision__alpha=alpha, **common)
+    stage, state, aux, block = entered(name, tiny_study, config)
+    new, metrics = jax.jit(stage.step)(KEY, state, block, aux)
+    assert np.sum(metrics["skipped"]) == 0
+    steps.append(
+      np.concatenate(
+        [
+          np.ravel(a - b)
+          for a, b in zip(
+            jax.tree.leaves(new.target),
+            jax.tree.leaves(state.target),
+            strict=True,
+          )
+        ]
+      )
+    )
+  # Adam's first step is the sign of the gradient: only a share may differ.
+  large, larger, none = (np.sign(step) for step in steps)
+  assert np.mean(large == larger) > 0.98
+  assert np.mean(large == none) < 0.9
+
+
+def test_an_empty_batch_changes_nothing(tiny_study, tiny_config):
+  config = tiny_config(decision__rows=100)
+  stage, state, aux, block = entered("DFCL-PPL", tiny_study, config)
+  empty = block._replace(
+    samples=block.samples.replace(weight=0 * block.samples.weight)
+  )
+  new, _ = jax.jit(stage.step)(KEY, state, empty, aux)
+  for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(state), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_finite_differences_need_observed_outcomes(tiny_config):
+  config = tiny_config(decision__outcomes="dr")
+  with pytest.raises(ValueError, match="PIFD and DIFD take ipw"):
+    methods.make("DFCL-PIFD", config)
