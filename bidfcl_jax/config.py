@@ -10,6 +10,7 @@ a line in BUILD_NOTES.md.
 import copy
 import dataclasses
 import difflib
+import operator
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,8 @@ __all__ = [
   "as_dict",
   "make",
   "option_names",
+  "value_of",
+  "with_options",
 ]
 
 PRESETS = ("smoke", "quick", "paper")
@@ -179,6 +182,27 @@ def make(
   _apply(config, overrides)
   check(config)
   return copy.deepcopy(config)
+
+
+def with_options(config: Config, values: dict[str, Any]) -> Config:
+  """Returns the settings with some options changed; the given ones stay.
+
+  Args:
+    config: made by `make`.
+    values: dotted option name -> value.
+
+  Raises:
+    ValueError: as `make`.
+  """
+  config = copy.deepcopy(config)
+  _apply(config, values)
+  check(config)
+  return config
+
+
+def value_of(config: Config, option: str) -> Any:
+  """Returns the value of a dotted option, one of `option_names`."""
+  return operator.attrgetter(option)(config)
 
 
 def as_dict(config: Config) -> dict[str, Any]:

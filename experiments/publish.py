@@ -56,6 +56,8 @@ def _tables(results, plan, data: str) -> dict[str, report.Table]:
       f"simulated {world.kind}, {world.n_obs:,} OBS and {world.n_rct:,} RCT "
       f"rows a world, recipe {plan.config.recipe}"
     )
+  if plan.note:
+    description += f"; {plan.note}"
   tables = {}
   for metric in metrics:
     setting = report.Setting(

@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 
 from bidfcl_jax import evaluation, methods, training
-from bidfcl_jax.config import Config
+from bidfcl_jax.config import Config, with_options
 from bidfcl_jax.files import read_lines, write_json
 from bidfcl_jax.keys import stream
 from bidfcl_jax.models.chunks import apply_in_chunks
@@ -34,6 +34,9 @@ class Plan(NamedTuple):
     config: settings.
     load: seed -> Study.
     flags: how the data were named, kept with each stored model.
+    tuned: method -> dotted option -> value, in place of those of `config`;
+      a method that is missing has none of its own.
+    note: what captions say of `tuned`.
   """
 
   names: tuple[str, ...]
@@ -41,6 +44,12 @@ class Plan(NamedTuple):
   config: Config
   load: Callable[[int], Study]
   flags: Mapping[str, Any] = {}
+  tuned: Mapping[str, Mapping[str, Any]] = {}
+  note: str = ""
+
+  def config_of(self, name: str) -> Config:
+    """Returns the settings of one method."""
+    return with_options(self.config, self.tuned.get(name, {}))
 
 
 def study_hash(study: Study) -> str:
@@ -144,7 +153,7 @@ def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
     method,
     study,
     stream(jax.random.key(seed), "fit"),
-    plan.config,
+    plan.config_of(method.name),
     folder,
     on_record=on_record,
     should_stop=should_stop,
@@ -180,6 +189,7 @@ def store(
     extra={
       "seed": seed,
       "flags": dict(plan.flags),
+      "tuned": dict(plan.tuned.get(method.name, {})),
       "study_hash": study_hash(study),
       "versions": versions(),
     },
@@ -204,7 +214,7 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
   done = set()
   if workdir.resumed:
     done = {(r.method, r.seed) for r in collect(workdir.path)}
-  made = {name: methods.make(name, plan.config) for name in plan.names}
+  made = {name: methods.make(name, plan.config_of(name)) for name in plan.names}
   missing = [
     (name, seed)
     for seed in plan.seeds

@@ -14,8 +14,15 @@ from experiments import runner
 Fit = tuple[str, int]
 
 
-def settings_of(workdir: str | Path) -> config_lib.Config:
+def settings_of(
+  workdir: str | Path, method: str | None = None
+) -> config_lib.Config:
   """Rebuilds the settings of a run from its config.json.
+
+  Args:
+    workdir: of the run.
+    method: whose settings, in a run of tuned methods; None: those that all
+      share (the world, the budget).
 
   Raises:
     ValueError: no run stands there, or an option that this version lacks.
@@ -30,12 +37,12 @@ def settings_of(workdir: str | Path) -> config_lib.Config:
       else:
         values[prefix + name] = value
 
-  flatten(stored)
+  tuned = stored.get("tuned", {}).get(method, {})
   # What train adds beside the settings proper.
-  for name in ("data", "methods", "seeds"):
-    values.pop(name, None)
+  beside = ("data", "methods", "seeds", "tuned", "note")
+  flatten({k: v for k, v in stored.items() if k not in beside})
   preset, recipe = values.pop("preset"), values.pop("recipe")
-  return config_lib.make(preset, recipe, values)
+  return config_lib.make(preset, recipe, values | tuned)
 
 
 def fits(workdir: str | Path) -> list[Fit]:
@@ -94,7 +101,7 @@ def open_fit(workdir: str | Path, method: str, seed: int) -> Served:
   Raises:
     ValueError: see `training.load_served`.
   """
-  made = methods.make(method, settings_of(workdir))
+  made = methods.make(method, settings_of(workdir, method))
   folder = runner.fit_folder(Path(workdir), method, seed)
   served = training.load_served(folder / runner.SERVED, made)
   then = served.record.get("versions", {}).get("bidfcl_jax")

@@ -20,12 +20,19 @@ from absl import flags
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
 from bidfcl_jax.report import SIMPLE_RIVALS, claim, default_workdir
-from experiments import common, publish, runner
+from experiments import common, publish, roster, runner, tuned
 
 METHOD = flags.DEFINE_list(
   "method",
   [*SIMPLE_RIVALS, "Bi-DFCL-PPL"],
-  "Methods separated by commas, or all. Known: " + ", ".join(methods.names()),
+  "Methods separated by commas, or all: every one that can run, the others "
+  "named on stderr. Known: " + ", ".join(methods.names()),
+)
+TUNED = flags.DEFINE_string(
+  "tuned",
+  None,
+  "The chosen.json of experiments.tune: each method runs with its own values "
+  "there, but for options given as --config flags, which win.",
 )
 SEEDS = flags.DEFINE_integer(
   "seeds",
@@ -48,15 +55,20 @@ OVERWRITE = flags.DEFINE_bool(
 )
 
 
-def _names(config: config_lib.Config) -> tuple[str, ...]:
-  if METHOD.value == ["all"]:
-    return methods.names()
-  names = tuple(dict.fromkeys(METHOD.value))
-  if not names:
-    raise ValueError("--method names no method")
-  for name in names:
-    methods.make(name, config)
-  return names
+def _plan(config: config_lib.Config, seeds, study, load) -> runner.Plan:
+  """Returns what to do, of methods that can run, each by its own settings."""
+  plan = runner.Plan((), seeds, config, load, common.given_flags())
+  if TUNED.value is not None:
+    searched = tuned.read(TUNED.value)
+    data = tuned.data_words(common.DATA.value, config)
+    tuned.check_use(searched, data, seeds, config)
+    own = tuned.options_of(searched, common.given_overrides())
+    plan = plan._replace(tuned=own, note=searched.words)
+  names = roster.runnable(METHOD.value, "method", plan.config_of, study)
+  if TUNED.value is not None:
+    tuned.check_searched(plan.tuned, names)
+  own = {name: plan.tuned[name] for name in names if name in plan.tuned}
+  return plan._replace(names=names, tuned=own)
 
 
 def _stop_on_sigterm():
@@ -68,7 +80,7 @@ def _stop_on_sigterm():
 def main() -> None:
   """Runs the command."""
   config = common.resolved_config()
-  names = _names(config)
+  roster.known_names(METHOD.value, "method")
   seeds = tuple(range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value))
   if TOTAL_BUDGET.value is not None and config.budget is not None:
     raise ValueError("give --budget or --total_budget, not both")
@@ -76,12 +88,20 @@ def main() -> None:
   if TOTAL_BUDGET.value is not None:
     share = TOTAL_BUDGET.value / len(first.rct_test)
     config = dataclasses.replace(config, budget=share)
+  cache = {seeds[0]: first}
+
+  def load(seed):
+    return cache.pop(seed, None) or common.load_study(config, seed)
+
+  plan = _plan(config, seeds, first, load)
   settings = {
     "data": common.DATA.value,
-    "methods": names,
+    "methods": plan.names,
     "seeds": seeds,
     **config_lib.as_dict(config),
   }
+  if plan.note:
+    settings |= {"tuned": plan.tuned, "note": plan.note}
   folder = WORKDIR.value or default_workdir(f"train-{common.DATA.value}")
   should_stop = _stop_on_sigterm()
   with claim(
@@ -90,18 +110,13 @@ def main() -> None:
     device = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision or "default"
     print(
-      f"{'going on' if workdir.resumed else 'starting'}: {len(names)} methods "
-      f"x {len(seeds)} seeds on {device.platform} ({device.device_kind}), "
-      f"matmul precision {precision}, results in {workdir.path}",
+      f"{'going on' if workdir.resumed else 'starting'}: {len(plan.names)} "
+      f"methods x {len(seeds)} seeds on {device.platform} "
+      f"({device.device_kind}), matmul precision {precision}, results in "
+      f"{workdir.path}",
       file=sys.stderr,
     )
-    cache = {seeds[0]: first}
     del first
-
-    def load(seed):
-      return cache.pop(seed, None) or common.load_study(config, seed)
-
-    plan = runner.Plan(names, seeds, config, load, common.given_flags())
     results = runner.run(plan, workdir, should_stop)
     print(publish.publish(results, plan, workdir.path, common.DATA.value))
     workdir.finish({"results": [r.to_record() for r in results]})

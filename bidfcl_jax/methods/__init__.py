@@ -56,6 +56,19 @@ def names() -> tuple[str, ...]:
   return tuple(_REGISTRY)
 
 
+def check_name(name: str) -> None:
+  """Raises ValueError for a name that `make` does not know.
+
+  The message has the nearest and all names.
+  """
+  if name not in _REGISTRY:
+    near = difflib.get_close_matches(name, _REGISTRY, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(
+      f"unknown method {name!r}{hint} (known: {', '.join(_REGISTRY)})"
+    )
+
+
 def make(name: str, config: Config) -> Method:
   """Makes a method.
 
@@ -67,15 +80,18 @@ def make(name: str, config: Config) -> Method:
     The Method.
 
   Raises:
-    ValueError: unknown name; the message has the nearest and all names.
+    ValueError: unknown name, see `check_name`; settings it refuses.
   """
-  if name not in _REGISTRY:
-    near = difflib.get_close_matches(name, _REGISTRY, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(
-      f"unknown method {name!r}{hint} (known: {', '.join(_REGISTRY)})"
-    )
+  check_name(name)
   return _REGISTRY[name](config)
 
 
-__all__ = ["Method", "Stage", "State", "make", "names", "study_budget"]
+__all__ = [
+  "Method",
+  "Stage",
+  "State",
+  "check_name",
+  "make",
+  "names",
+  "study_budget",
+]

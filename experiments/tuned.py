@@ -1,0 +1,165 @@
+"""chosen.json: the settings that a search chose, as tables read them.
+
+  {"trials": 8, "criterion": "valid_mse", "seeds": [1000, 1001],
+   "data": "simulated S1", "preset": "quick", "recipe": "recommended",
+   "methods": {"FT": {"obs.epochs": 30, ...}, "AVG": {}, ...}}
+
+A method's options stand in place of the preset's and the recipe's; {} means
+that the run's own settings were not beaten. An explicit --config flag wins over
+the file, for every method.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bidfcl_jax import config as config_lib
+from bidfcl_jax import methods
+from bidfcl_jax.files import write_json
+
+# The same for every method of a table, or no setting of a method at all.
+_SHARED = ("preset", "recipe", "budget", "simulator.", "hybrid.", "training.")
+_FIELDS = {
+  "trials": int,
+  "criterion": str,
+  "seeds": list,
+  "data": str,
+  "preset": str,
+  "recipe": str,
+  "methods": dict,
+}
+
+
+class Tuned(NamedTuple):
+  """What a search chose; the fields are those of the file."""
+
+  trials: int
+  criterion: str
+  seeds: tuple[int, ...]
+  data: str
+  preset: str
+  recipe: str
+  methods: Mapping[str, Mapping[str, Any]]
+
+  @property
+  def words(self) -> str:
+    """What a table's caption says."""
+    worlds = ", ".join(map(str, self.seeds))
+    return (
+      f"tuned: {self.trials} trials a method, by {self.criterion} on seeds "
+      f"{worlds}"
+    )
+
+
+def write(path: str | Path, tuned: Tuned) -> None:
+  """Writes the file, whole or not at all."""
+  write_json(path, tuned._asdict())
+
+
+def _check_options(path, name: str, options: Any) -> None:
+  try:
+    methods.check_name(name)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from None
+  if not isinstance(options, dict):
+    raise ValueError(
+      f"{path}: {name} must be an object of option: value, not {options!r}"
+    )
+  known = config_lib.option_names()
+  for option in options:
+    if option not in known:
+      near = difflib.get_close_matches(option, known, n=1, cutoff=0.4)
+      hint = f"; did you mean {near[0]!r}?" if near else ""
+      raise ValueError(f"{path}: {name}: no option {option!r}{hint}")
+    if option.startswith(_SHARED):
+      raise ValueError(
+        f"{path}: {name}: {option} is the same for every method of a table; "
+        f"give it on the command line"
+      )
+
+
+def read(path: str | Path) -> Tuned:
+  """Reads the file.
+
+  Raises:
+    ValueError: it does not exist or is no such file; a field is missing; an
+      unknown method or option (with the nearest), or an option that must be
+      the same for all methods.
+  """
+  try:
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+  except (OSError, ValueError) as error:
+    raise ValueError(f"{path}: cannot be read as JSON: {error}") from None
+  for field, kind in _FIELDS.items():
+    if not isinstance(record, dict) or not isinstance(record.get(field), kind):
+      raise ValueError(
+        f"{path}: {field!r} is missing or not a {kind.__name__}; the file is "
+        "what experiments.tune writes"
+      )
+  for name, options in record["methods"].items():
+    _check_options(path, name, options)
+  record = {field: record[field] for field in _FIELDS}
+  return Tuned(**record | {"seeds": tuple(record["seeds"])})
+
+
+def data_words(data: str, config: config_lib.Config) -> str:
+  """Returns the data's name, with the kind of world."""
+  return f"{data} {config.simulator.kind}" if data == "simulated" else data
+
+
+def check_use(
+  tuned: Tuned, data: str, seeds: Iterable[int], config: config_lib.Config
+) -> None:
+  """Refuses values that a table must not use.
+
+  Args:
+    tuned: of the file.
+    data: see `data_words`.
+    seeds: the table's.
+    config: the table's.
+
+  Raises:
+    ValueError: a seed that the search saw, or another data set, preset or
+      recipe than the search's.
+  """
+  seen = sorted(set(tuned.seeds) & set(seeds))
+  if seen:
+    raise ValueError(
+      f"--tuned: seed {seen[0]} was used by the search; give another "
+      "--first_seed"
+    )
+  for name, then, now in (
+    ("data", tuned.data, data),
+    ("preset", tuned.preset, config.preset),
+    ("recipe", tuned.recipe, config.recipe),
+  ):
+    if then != now:
+      raise ValueError(
+        f"--tuned: searched with {name} {then}, but this run has {now}; run "
+        "experiments.tune for it"
+      )
+
+
+def options_of(tuned: Tuned, given: Iterable[str]) -> dict[str, dict[str, Any]]:
+  """Returns method -> options, without those given on the command line."""
+  given = set(given)
+  return {
+    name: {k: v for k, v in own.items() if k not in given}
+    for name, own in tuned.methods.items()
+  }
+
+
+def check_searched(searched: Iterable[str], names: Iterable[str]) -> None:
+  """Refuses a method without values: an untuned row among tuned ones.
+
+  Raises:
+    ValueError: a name that was not searched.
+  """
+  missing = [name for name in names if name not in set(searched)]
+  if missing:
+    raise ValueError(
+      f"--tuned: the file has no values for {', '.join(missing)}; run "
+      "experiments.tune with them, or leave them out of --method"
+    )
