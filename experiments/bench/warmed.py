@@ -46,7 +46,7 @@ SHAPES = {
     "decision.rows": 4096,
   },
   "tiny": {
-    "simulator.n_obs": 600,
+    "simulator.n_obs": 2_400,
     "simulator.n_rct": 300,
     "simulator.n_valid": 200,
     "simulator.n_test": 200,
