@@ -27,9 +27,9 @@ from bidfcl_jax.data.batches import batches_per_epoch
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.losses.value import weighted_mean
-from bidfcl_jax.methods.batch_stage import batch_stage
 from bidfcl_jax.methods.meta_step import meta_gradient, meta_update
 from bidfcl_jax.methods.method import Method, State, to_scaled
+from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
   guarded_update,
   money_apply,
@@ -259,12 +259,12 @@ def make_autodebias(config: Config) -> Method:
 
   apply = money_apply(network)
   stage = batch_stage(
-    "pair",
     source,
     learn,
     apply=apply,
     enter=restart(network, source),
     fixed=fixed,
+    reads="pair",
   )
   return Method(name="AutoDebias", init=init, stages=(stage,), predict=apply)
 

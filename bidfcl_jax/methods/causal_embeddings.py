@@ -18,8 +18,8 @@ import jax.numpy as jnp
 
 from bidfcl_jax.config import CausalEmbeddingsConfig, Config
 from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.methods.batch_stage import batch_stage
 from bidfcl_jax.methods.method import Method
+from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
   Schedule,
   guarded_update,
@@ -154,12 +154,12 @@ def make_causal_embeddings(config: Config) -> Method:
     return Schedule(total_steps(study, "pair", source, source.epochs))
 
   stage = batch_stage(
-    "pair",
     source,
     learn,
     apply=money_apply(both),
     enter=restart(both, source),
     fixed=fixed,
+    reads="pair",
   )
   return Method(
     name="CausE",

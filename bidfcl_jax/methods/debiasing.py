@@ -26,7 +26,6 @@ from bidfcl_jax.config import Config
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.reweighting import doubly_robust_loss, reweighted_loss
 from bidfcl_jax.losses.value import received, safe_ratio
-from bidfcl_jax.methods.batch_stage import batch_stage
 from bidfcl_jax.methods.learnt_propensity import (
   init_propensity,
   propensity_logits,
@@ -35,6 +34,7 @@ from bidfcl_jax.methods.learnt_propensity import (
 )
 from bidfcl_jax.methods.meta_step import meta_gradient, meta_update
 from bidfcl_jax.methods.method import Method, State
+from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
   Schedule,
   guarded_update,
@@ -236,12 +236,12 @@ def make_learnt_propensity(name: str, *, robust: bool):
 
     apply = money_apply(network)
     stage = batch_stage(
-      "pair",
       source,
       learn,
       apply=apply,
       enter=restart(network, source),
       fixed=fixed,
+      reads="pair",
     )
     return Method(name=name, init=init, stages=(stage,), predict=apply)
 

@@ -27,9 +27,9 @@ from flax import struct
 from bidfcl_jax.config import Config, SourceConfig
 from bidfcl_jax.losses.uplift import direct_roi_loss, marginal_roi_loss
 from bidfcl_jax.methods.effects import arm_means
-from bidfcl_jax.methods.loss_stage import loss_stage
 from bidfcl_jax.methods.method import Method, State, study_scale
 from bidfcl_jax.methods.repairs import on_device
+from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.updates import go_on, make_optimiser, total_steps
 from bidfcl_jax.models.mlp import MLP
 from bidfcl_jax.types import Array, Outcomes, Study

@@ -24,8 +24,8 @@ from flax import struct
 from bidfcl_jax.config import Config
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import received, weighted_mean
-from bidfcl_jax.methods.batch_stage import batch_stage
 from bidfcl_jax.methods.method import Method, State, to_money
+from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.two_stage import rct_stage
 from bidfcl_jax.methods.updates import (
   guarded_update,
@@ -185,7 +185,7 @@ def _make(name: str, config: Config, network, loss, apply, enter, fixed):
     )
 
   student = batch_stage(
-    "obs", config.obs, learn, apply=apply, enter=enter, fixed=fixed
+    config.obs, learn, apply=apply, enter=enter, fixed=fixed
   )
   return Method(
     name=name,

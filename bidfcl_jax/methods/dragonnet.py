@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from bidfcl_jax.config import Config
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import received, weighted_mean
-from bidfcl_jax.methods.loss_stage import loss_stage
 from bidfcl_jax.methods.method import Method, State, study_scale, to_money
+from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.updates import (
   Schedule,
   go_on,

@@ -14,9 +14,9 @@ from flax import struct
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.methods.loss_stage import loss_stage
 from bidfcl_jax.methods.members import host_stage
 from bidfcl_jax.methods.method import Method, Stage, State
+from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.two_stage import obs_stage
 from bidfcl_jax.methods.updates import (
   Schedule,

@@ -22,8 +22,8 @@ from bidfcl_jax.methods.logging_policy import (
   make_policy_fit,
   received_propensity,
 )
-from bidfcl_jax.methods.loss_stage import loss_stage
 from bidfcl_jax.methods.method import Method, State
+from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.updates import (
   money_apply,
   plain_init,

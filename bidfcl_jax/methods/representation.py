@@ -21,8 +21,8 @@ from bidfcl_jax.config import CfrConfig, Config
 from bidfcl_jax.losses.distances import mmd, wasserstein
 from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.losses.value import weighted_mean
-from bidfcl_jax.methods.loss_stage import loss_stage
 from bidfcl_jax.methods.method import Method
+from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.updates import (
   money_apply,
   plain_init,

@@ -18,7 +18,6 @@ from flax import struct
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.losses.prediction import additive_cells, cell_loss
-from bidfcl_jax.methods.loss_stage import loss_stage
 from bidfcl_jax.methods.members import (
   empty_members,
   mean_outcomes,
@@ -26,6 +25,7 @@ from bidfcl_jax.methods.members import (
   repeated_stages,
 )
 from bidfcl_jax.methods.method import Method, State, to_money
+from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.teachers import (
   Networks,
   make_networks,

@@ -7,11 +7,11 @@ methods begin with these stages, or fine-tune the OBS model on RCT rows.
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods.method import Method
+from bidfcl_jax.methods.stages import prediction_stage
 from bidfcl_jax.methods.updates import (
   go_on,
   money_apply,
   plain_init,
-  prediction_stage,
   restart,
 )
 from bidfcl_jax.models import Network, make_target

@@ -1,4 +1,4 @@
-"""One guarded step of the target, and the stages made of such steps alone."""
+"""One guarded step of the target, and how a stage begins with it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,13 +10,10 @@ import optax
 from bidfcl_jax.bilevel import all_finite
 from bidfcl_jax.config import SourceConfig
 from bidfcl_jax.data.batches import batches_per_epoch, part_rows
-from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import (
-  Stage,
   State,
   study_scale,
   to_money,
-  to_scaled,
 )
 from bidfcl_jax.models import Network
 from bidfcl_jax.types import Study
@@ -132,50 +129,3 @@ def total_steps(study: Study, reads: str, source: SourceConfig, epochs: int):
   """Returns the batches of a whole stage, as an array."""
   rows = part_rows(study, reads)
   return jnp.asarray(epochs * batches_per_epoch(rows, source.batch))
-
-
-def prediction_stage(
-  name: str,
-  reads: str,
-  source: SourceConfig,
-  network: Network,
-  enter: Callable,
-) -> Stage:
-  """A stage of factual regression (TSM-SL's loss, baselines.md 2.1)."""
-
-  def fixed(state, study):
-    del state
-    return Schedule(total_steps(study, reads, source, source.epochs))
-
-  def step(key, state, block, aux):
-    del key
-
-    def one(state, samples):
-      samples = to_scaled(samples, state.scale)
-
-      def loss(target):
-        return factual_loss(
-          network.apply(target, samples.features),
-          samples,
-          learn_cost=state.scale.learn_cost,
-        )
-
-      value, gradient = jax.value_and_grad(loss)(state.target)
-      return guarded_update(
-        state, value, gradient, samples.weight, source, aux.total
-      )
-
-    return jax.lax.scan(one, state, block.samples)
-
-  return Stage(
-    name=name,
-    reads=reads,
-    batch=source.batch,
-    epochs=source.epochs,
-    period=1,
-    keep=True,
-    apply=money_apply(network),
-    enter=enter,
-    fixed=fixed,
-    step=step,
-  )

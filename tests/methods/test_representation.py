@@ -22,7 +22,8 @@ from bidfcl_jax.methods.representation import (
   normalised,
   unit_length,
 )
-from bidfcl_jax.methods.updates import prediction_stage, restart
+from bidfcl_jax.methods.stages import prediction_stage
+from bidfcl_jax.methods.updates import restart
 from bidfcl_jax.models import make_target
 from bidfcl_jax.types import Outcomes, Samples
 
