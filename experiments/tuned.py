@@ -95,7 +95,7 @@ def read(path: str | Path) -> Tuned:
   for field, kind in _FIELDS.items():
     if not isinstance(record, dict) or not isinstance(record.get(field), kind):
       raise ValueError(
-        f"{path}: {field!r} is missing or not a {kind.__name__}; the file is "
+        f"{path}: {field!r} is missing or no {kind.__name__}; the file is "
         "what experiments.tune writes"
       )
   for name, options in record["methods"].items():
