@@ -1,8 +1,8 @@
 r"""Times the allocation of one budget and the path of all budgets.
 
-    python -m experiments.bench.allocation --individuals=1000000 --arms=5
+    python -m experiments.bench.allocation --individuals=1000000 --arms=5,8
 
-Prints one JSON line: median seconds of each over `--repeats` rounds, all
+Prints one JSON line a size: median seconds of each over `--repeats` rounds, all
 functions once a round so that a slow spell hits all alike; the duality gap and
 spend minus budget of the float64 accounts; how far the mixture is from the
 path's value. The textbook search (50 halvings, argmax over all rows) is the
@@ -18,10 +18,12 @@ from absl import app, flags
 
 from bidfcl_jax.allocation import path, revenue_at, solve
 from bidfcl_jax.types import Outcomes
+from experiments.bench.measure import REPEATS
 
-_INDIVIDUALS = flags.DEFINE_integer("individuals", 1_000_000, "n", 1)
-_ARMS = flags.DEFINE_integer("arms", 5, "M, the control included", 2)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "rounds", 1)
+_INDIVIDUALS = flags.DEFINE_list("individuals", ["1000000"], "n of each size")
+_ARMS = flags.DEFINE_list(
+  "arms", ["5"], "M of each size, the control included; one for all will do"
+)
 _SHARE = flags.DEFINE_float(
   "share", 0.4, "budget as a share of what the unconstrained optimum spends"
 )
@@ -81,15 +83,34 @@ def rivals(outcomes: Outcomes, budget: float) -> dict:
   }
 
 
+def sizes() -> list[tuple[int, int]]:
+  """Returns (n, M) of every size; a list of one serves all of the other."""
+  rows, arms = ([int(x) for x in flag.value] for flag in (_INDIVIDUALS, _ARMS))
+  longest = max(len(rows), len(arms))
+  if {len(rows), len(arms)} - {1, longest}:
+    raise app.UsageError(
+      f"--individuals has {len(rows)} values and --arms {len(arms)}: give as "
+      "many, or one"
+    )
+  spread = (x * longest if len(x) == 1 else x for x in (rows, arms))
+  return list(zip(*spread, strict=True))
+
+
 def main(argv):
-  """Runs the rounds and prints the line."""
+  """Prints the lines."""
   if len(argv) > 1:
     raise app.UsageError(f"stray arguments {argv[1:]}")
-  outcomes = offers(_INDIVIDUALS.value, _ARMS.value)
+  for individuals, arms in sizes():
+    print(json.dumps(measured(individuals, arms)), flush=True)
+
+
+def measured(individuals: int, arms: int) -> dict:
+  """Runs the rounds of one size and returns its line."""
+  outcomes = offers(individuals, arms)
   outcomes = Outcomes(
     outcomes.revenue.astype(_DTYPE.value), outcomes.cost.astype(_DTYPE.value)
   )
-  rows = np.arange(_INDIVIDUALS.value)
+  rows = np.arange(individuals)
   free = outcomes.cost[rows, outcomes.revenue.argmax(axis=1)]
   budget = _SHARE.value * float(free.mean(dtype=np.float64))
   runs = {
@@ -99,7 +120,7 @@ def main(argv):
   }
   seconds = {name: [] for name in runs}
   results = {}
-  for _ in range(_REPEATS.value):
+  for _ in range(REPEATS.value):
     for name, run in runs.items():
       start = time.perf_counter()
       results[name] = run()
@@ -107,9 +128,9 @@ def main(argv):
   allocation, curve = results["solve"], results["path"]
   spent = outcomes.cost[rows, allocation.arms].mean(dtype=np.float64)
   relaxed = float(revenue_at(curve, budget))
-  line = {
-    "individuals": _INDIVIDUALS.value,
-    "arms": _ARMS.value,
+  return {
+    "individuals": individuals,
+    "arms": arms,
     "dtype": _DTYPE.value,
     **{f"{k}_s": round(statistics.median(v), 4) for k, v in seconds.items()},
     "solve_first_call_s": round(seconds["solve"][0], 4),
@@ -120,7 +141,6 @@ def main(argv):
     ),
     "path_points": len(curve.cost),
   }
-  print(json.dumps(line))
 
 
 if __name__ == "__main__":
