@@ -32,6 +32,7 @@ from experiments.bench.warmed import (
 _RECIPE = flags.DEFINE_enum(
   "profile_recipe", "recommended", ["recommended", "fast"], "what is profiled"
 )
+_CHANGES_GIVEN = flags.DEFINE_list("changes", [], "rows to run; none: all")
 # One option each; those that change the bridge's size need their own state.
 _CHANGES = {
   "no assumed steps": {"bilevel__assumed_steps": 0},
@@ -109,6 +110,8 @@ def main(argv) -> None:
   }
   full = shape_config(shape, _RECIPE.value)
   for name, changes in (_CHANGES | _TOGETHER).items():
+    if _CHANGES_GIVEN.value and name not in _CHANGES_GIVEN.value:
+      continue
     if shape_config(shape, _RECIPE.value, **changes) != full:
       epochs[name] = epoch("Bi-DFCL-PPL", changes)
   seconds, _ = rounds(
