@@ -44,7 +44,7 @@ def refusal(name: str, config: Config, study: Study) -> str | None:
     return str(error)
   # Only TSM-CF fits itself; its library is found out late, in the fit.
   if method.fit is not None and importlib.util.find_spec("econml") is None:
-    return "the extra `forest` is not installed: pip install econml"
+    return "needs the extra `forest`: pip install 'bidfcl_jax[forest]'"
   return None
 
 

@@ -21,7 +21,7 @@ NAMES = [
   for name in methods.names()
 ]
 # Of different State classes; the rest, with their compilations, is slow.
-QUICK = ("TSM-SL-RCT", "CausE", "LTD-DR", "FT", "AVG2", "DHCL", "Bi-DFCL-PPL")
+QUICK = ("CausE", "FT", "AVG2", "Bi-DFCL-PPL")
 KEY = jax.random.key(5)
 
 
