@@ -27,6 +27,17 @@ def test_matmul_flops_count_the_trips_of_loops():
   assert measure.matmul_flops(until, a, b, trips=6) == 210 * 7
 
 
+def test_matmul_flops_of_conjugate_gradient():
+  a, b = jnp.eye(3), jnp.ones(3)
+
+  def solve(a, b):
+    return jax.scipy.sparse.linalg.cg(lambda x: a @ x, b, maxiter=4)[0]
+
+  # Scalar products count too: A x0, b'b and r'r first; A p, p'Ap and r'r in
+  # each iteration.
+  assert measure.matmul_flops(solve, a, b, trips=4) == 5 * (18 + 6 + 6)
+
+
 def test_matmul_flops_of_a_batch_axis_and_of_a_gradient():
   a, b = jnp.ones((2, 3, 5)), jnp.ones((2, 5, 7))
   assert measure.matmul_flops(jnp.matmul, a, b) == 2 * 210
