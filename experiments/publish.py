@@ -1,6 +1,7 @@
 """Tables and pictures of a finished run, made from its records alone."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from bidfcl_jax.types import Curve
 from experiments import runner
 
 OURS = ("Bi-DFCL-PPL",)
+# More lines than this an eye does not tell apart; the tables show all.
+MOST_DRAWN = 10
 
 
 def rising(curve: Curve) -> Curve:
@@ -76,6 +79,26 @@ def _tables(results, plan, data: str) -> dict[str, report.Table]:
   return tables
 
 
+def drawn(names: Sequence[str], means: Mapping[str, float]) -> tuple[str, ...]:
+  """Returns the methods of the pictures, in their order.
+
+  Args:
+    names: of the run.
+    means: method -> mean of the main table; one that is missing comes last.
+
+  Returns:
+    All of up to MOST_DRAWN; else the reference, the simple rivals, ours, and
+    the best of the others.
+  """
+  # NaN, a method without a value, would leave no order at all.
+  reach = {k: v for k, v in means.items() if np.isfinite(v)}
+  ranked = sorted(names, key=lambda name: -reach.get(name, -np.inf))
+  first = (_reference(names), *report.SIMPLE_RIVALS, *OURS)
+  first = [name for name in first if name in names]
+  kept = list(dict.fromkeys([*first, *ranked]))[:MOST_DRAWN]
+  return tuple(name for name in names if name in kept)
+
+
 def publish(
   results: list[Result], plan: runner.Plan, workdir: Path, data: str
 ) -> str:
@@ -86,7 +109,12 @@ def publish(
     write_atomic(path.with_suffix(".md"), report.to_markdown(table))
     write_atomic(path.with_suffix(".csv"), report.to_csv(table))
     write_atomic(path.with_suffix(".tex"), report.to_latex(table))
-  curves = _curves(plan.names, plan.seeds, workdir)
+  main = next(iter(tables.values()))
+  names = drawn(plan.names, {row["method"]: row["mean"] for row in main.data})
+  share = ""
+  if len(names) < len(plan.names):
+    share = f", {len(names)} of {len(plan.names)} methods"
+  curves = _curves(names, plan.seeds, workdir)
   known = "oracle_eom" in tables
   oracle = _curves(("ORACLE",) if known else (), plan.seeds, workdir)
   report.cost_curves(
@@ -96,14 +124,19 @@ def publish(
     reference=_reference(plan.names),
     ours=OURS,
     oracle=oracle.get("ORACLE"),
+    title=f"Revenue for a budget{share}",
   )
   records = [
     {**line, "method": name, "epoch": epoch}
-    for name in plan.names
+    for name in names
     for seed in plan.seeds
     for epoch, line in enumerate(
       read_lines(runner.fit_folder(workdir, name, seed) / "metrics.jsonl")
     )
   ]
-  report.training_curves(records, workdir / "figures" / "training.png")
-  return report.to_text(next(iter(tables.values())))
+  report.training_curves(
+    records,
+    workdir / "figures" / "training.png",
+    title=f"Validation error by epoch{share}",
+  )
+  return report.to_text(main)
