@@ -16,7 +16,7 @@ import tqdm
 
 from bidfcl_jax import evaluation, methods, training
 from bidfcl_jax.config import Config, with_options
-from bidfcl_jax.files import read_lines, write_json
+from bidfcl_jax.files import read_lines, write_json, write_lines
 from bidfcl_jax.keys import stream
 from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.report import Result, WorkDir, collect, versions
@@ -37,6 +37,8 @@ class Plan(NamedTuple):
     tuned: method -> dotted option -> value, in place of those of `config`;
       a method that is missing has none of its own.
     note: what captions say of `tuned`.
+    at_once: seeds that are trained side by side, in memory; 1: one after the
+      other, each with checkpoints.
   """
 
   names: tuple[str, ...]
@@ -46,6 +48,7 @@ class Plan(NamedTuple):
   flags: Mapping[str, Any] = {}
   tuned: Mapping[str, Mapping[str, Any]] = {}
   note: str = ""
+  at_once: int = 1
 
   def config_of(self, name: str) -> Config:
     """Returns the settings of one method."""
@@ -148,16 +151,42 @@ def _training_seconds(history) -> float:
   )
 
 
-def _fit_one(plan, method, study, seed, folder, on_record, should_stop):
-  state, history = training.fit(
-    method,
-    study,
-    stream(jax.random.key(seed), "fit"),
-    plan.config_of(method.name),
-    folder,
-    on_record=on_record,
-    should_stop=should_stop,
-  )
+def _train(plan, method, studies: dict[int, Study], workdir, bar, should_stop):
+  """Yields (seed, state, history) of one method on a group of seeds."""
+  keys = {seed: stream(jax.random.key(seed), "fit") for seed in studies}
+  config = plan.config_of(method.name)
+  if plan.at_once > 1 and method.fit is None:
+    done = training.fit_seeds(
+      method,
+      list(studies.values()),
+      list(keys.values()),
+      config,
+      at_once=plan.at_once,
+      on_record=lambda _: bar.update(),
+    )
+    for seed, (state, history) in zip(studies, done, strict=True):
+      folder = fit_folder(workdir, method.name, seed)
+      write_lines(folder / "metrics.jsonl", history)
+      yield seed, state, history
+    return
+  for seed, study in studies.items():
+    folder = fit_folder(workdir, method.name, seed)
+    seen = len(read_lines(folder / "metrics.jsonl"))
+    bar.update(min(seen, _epochs(method)))
+    state, history = training.fit(
+      method,
+      study,
+      keys[seed],
+      config,
+      folder,
+      on_record=lambda _: bar.update(),
+      should_stop=should_stop,
+    )
+    yield seed, state, history
+
+
+def _keep(plan, method, study, seed, folder, state, history) -> Result:
+  """Judges a fit and stores what serves it."""
   features = study.rct_test.features
   if method.fit is None:
     outcomes = apply_in_chunks(method.predict, state, features)
@@ -227,31 +256,27 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
     total=total, unit="epoch", mininterval=10 if quiet else 0.5, delay=0.5
   )
   with bar:
-    for seed in plan.seeds:
-      todo = [name for name, of in missing if of == seed]
-      if not todo:
-        continue
-      study = plan.load(seed)
-      yardsticks = _yardsticks(
-        study,
-        methods.study_budget(plan.config, study),
-        fit_folder(workdir.path, "ORACLE", seed),
-      )
-      for name, metrics in yardsticks.items():
-        workdir.log(Result(name, seed, metrics).to_record())
-      for name in todo:
-        bar.set_description(f"{name}, seed {seed}")
-        folder = fit_folder(workdir.path, name, seed)
-        seen = len(read_lines(folder / "metrics.jsonl"))
-        bar.update(min(seen, _epochs(made[name])))
-        result = _fit_one(
-          plan,
-          made[name],
+    for first in range(0, len(plan.seeds), plan.at_once):
+      group = plan.seeds[first : first + plan.at_once]
+      todo = {seed: [n for n, of in missing if of == seed] for seed in group}
+      studies = {seed: plan.load(seed) for seed in group if todo[seed]}
+      for seed, study in studies.items():
+        yardsticks = _yardsticks(
           study,
-          seed,
-          folder,
-          lambda _: bar.update(),
-          should_stop,
+          methods.study_budget(plan.config, study),
+          fit_folder(workdir.path, "ORACLE", seed),
         )
-        workdir.log(result.to_record())
+        for name, metrics in yardsticks.items():
+          workdir.log(Result(name, seed, metrics).to_record())
+      for name in plan.names:
+        own = {k: study for k, study in studies.items() if name in todo[k]}
+        bar.set_description(f"{name}, seed {', '.join(map(str, own))}")
+        for seed, state, history in _train(
+          plan, made[name], own, workdir.path, bar, should_stop
+        ):
+          folder = fit_folder(workdir.path, name, seed)
+          result = _keep(
+            plan, made[name], studies[seed], seed, folder, state, history
+          )
+          workdir.log(result.to_record())
   return collect(workdir.path)

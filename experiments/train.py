@@ -44,6 +44,14 @@ SEEDS = flags.DEFINE_integer(
 FIRST_SEED = flags.DEFINE_integer(
   "first_seed", 0, "The first seed.", lower_bound=0
 )
+SEEDS_AT_ONCE = flags.DEFINE_integer(
+  "seeds_at_once",
+  1,
+  "Seeds trained side by side in one compiled step, which bounds memory. For "
+  "accelerators that one small network leaves idle; a stopped group begins "
+  "again, since only single seeds have checkpoints.",
+  lower_bound=1,
+)
 TOTAL_BUDGET = flags.DEFINE_float(
   "total_budget", None, "Budget over all test individuals; or give --budget."
 )
@@ -68,7 +76,7 @@ def _plan(config: config_lib.Config, seeds, study, load) -> runner.Plan:
   if TUNED.value is not None:
     tuned.check_searched(plan.tuned, names)
   own = {name: plan.tuned[name] for name in names if name in plan.tuned}
-  return plan._replace(names=names, tuned=own)
+  return plan._replace(names=names, tuned=own, at_once=SEEDS_AT_ONCE.value)
 
 
 def _stop_on_sigterm():

@@ -73,3 +73,21 @@ def test_bad_flags_are_refused_in_one_line(flags, words, tmp_path):
   assert words in done.stderr
   assert "Traceback" not in done.stderr
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_seeds_side_by_side_give_the_table_of_seeds_in_turn(tmp_path):
+  flags = ["--method=TSM-SL-RCT,FT", "--seeds=3"]
+  tables = []
+  for at_once in (1, 2):
+    folder = tmp_path / str(at_once)
+    done = train(*flags, f"--seeds_at_once={at_once}", f"--workdir={folder}")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((folder / "result.json").read_text())["results"]
+    tables.append(
+      {(r["method"], r["seed"]): r["metrics"]["oracle_eom"] for r in results}
+    )
+    assert (folder / "fits" / "FT" / "seed-2" / "served").exists()
+  assert tables[0].keys() == tables[1].keys()
+  for name, value in tables[0].items():
+    assert tables[1][name] == pytest.approx(value, rel=1e-3)

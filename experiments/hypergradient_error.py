@@ -1,0 +1,205 @@
+r"""How wrong is a hypergradient? Solvers against the dense reference.
+
+  python -m experiments.hypergradient_error
+
+On a small network (a few hundred weights) the lower level's Hessian and
+Gauss-Newton matrix fit in memory. After a warm start on a simulated world the
+hypergradient of the policy loss is computed, in float64, by each solver,
+damping and number of iterations, and compared with the dense solve of the same
+damped matrix: relative residual, whether the cheap curvature flag was raised,
+relative error and cosine. The last column is the cosine to the dense solve of the
+*undamped* Gauss-Newton matrix (pseudo-inverse): what damping itself costs.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from jax.flatten_util import ravel_pytree
+
+from bidfcl_jax import config as config_lib
+from bidfcl_jax import data, methods, training
+from bidfcl_jax.bilevel import hypergradient
+from bidfcl_jax.config import Config
+from bidfcl_jax.keys import stream
+from bidfcl_jax.losses import cell_loss, cell_residuals, policy_loss
+from bidfcl_jax.methods.bridge_steps import make_cells
+from bidfcl_jax.methods.method import to_money, to_scaled
+from bidfcl_jax.methods.taught import Parts, lower_source
+from bidfcl_jax.methods.teachers import make_networks
+from bidfcl_jax.models import make_bridge
+from experiments import common
+
+BATCH = flags.DEFINE_integer("batch", 1000, "OBS rows of the lower level.", 1)
+HIDDEN = flags.DEFINE_integer("hidden", 8, "Units of the one hidden layer.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "World and initial weights.", 0)
+
+SOLVERS = ("cg_gauss_newton", "cg", "cg_normal", "identity")
+DAMPINGS = (0.0, 0.01, 0.1)
+ITERATIONS = (5, 10, 20, 50, 290)
+
+
+def problem(config: Config, seed: int):
+  """Returns (lower, upper, residuals, theta, phi) after the warm start."""
+  study = data.simulate(jax.random.key(seed), config.simulator)
+  method = methods.make("Bi-DFCL-PPL", config)
+  warm = method._replace(stages=method.stages[:-1])
+  state, _ = training.fit(
+    warm, study, stream(jax.random.key(seed), "fit"), config
+  )
+  parts = Parts(
+    config,
+    lower_source(config, config.lower),
+    make_networks(config),
+    "policy",
+    make_bridge(config.bilevel, config.network),
+  )
+  stage = method.stages[-1]
+  state = stage.enter(jax.random.key(seed), state, study)
+  aux = stage.fixed(state, study)
+  double = lambda tree: jax.tree.map(  # noqa: E731
+    lambda x: jnp.asarray(x, np.float64) if _is_float(x) else x, tree
+  )
+  scale = double(state.scale)
+  rows = double(
+    to_scaled(jax.tree.map(lambda x: x[: BATCH.value], study.obs), scale)
+  )
+  taught = double(jax.tree.map(lambda x: x[: BATCH.value], aux.taught))
+  rct = double(study.rct_train)
+
+  def predicted(theta, phi):
+    cells = make_cells(parts, phi, rows, taught, scale)
+    return parts.target.apply(theta, rows.features), cells
+
+  def lower(theta, phi):
+    return cell_loss(*predicted(theta, phi), rows.weight)
+
+  def residuals(theta, phi):
+    return cell_residuals(*predicted(theta, phi), rows.weight)
+
+  def upper(theta):
+    outcomes = to_money(parts.target.apply(theta, rct.features), scale)
+    return policy_loss(
+      outcomes,
+      rct,
+      jnp.asarray(study.propensity),
+      price=1.4,
+      temperature=3.0,
+      reward_price=1.4,
+    )
+
+  return lower, upper, residuals, double(state.target), double(state.bridge)
+
+
+def _is_float(x) -> bool:
+  return jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def dense_matrices(lower, residuals, theta, phi):
+  """Returns (Hessian, Gauss-Newton matrix) `[p, p]`, float64."""
+  flat, back = ravel_pytree(theta)
+  hessian = jax.hessian(lambda x: lower(back(x), phi))(flat)
+  slope = jax.jacobian(lambda x: residuals(back(x), phi).ravel())(flat)
+  return np.asarray(hessian), np.asarray(2 * slope.T @ slope)
+
+
+def mixed(lower, theta, phi, v) -> np.ndarray:
+  """Returns - d/dphi <v, grad_theta lower>, flat."""
+  gradient = jax.grad(
+    lambda phi: -jax.jvp(lambda t: lower(t, phi), (theta,), (v,))[1]
+  )(phi)
+  return np.asarray(ravel_pytree(gradient)[0])
+
+
+def table(config: Config, seed: int) -> list[dict]:
+  """Returns one record a solver, damping and number of iterations."""
+  lower, upper, residuals, theta, phi = problem(config, seed)
+  hessian, gauss_newton = dense_matrices(lower, residuals, theta, phi)
+  g, back = ravel_pytree(jax.grad(upper)(theta))
+  undamped = mixed(
+    lower, theta, phi, back(np.linalg.lstsq(gauss_newton, g, rcond=1e-10)[0])
+  )
+  eigenvalues = np.linalg.eigvalsh(hessian)
+  print(
+    f"{len(g)} weights, Hessian from {eigenvalues[0]:.3g} to "
+    f"{eigenvalues[-1]:.3g} ({(eigenvalues < 0).mean():.0%} negative), "
+    f"Gauss-Newton up to {np.linalg.eigvalsh(gauss_newton)[-1]:.3g}\n"
+  )
+  lines = []
+  for solver in SOLVERS:
+    matrix = gauss_newton if solver == "cg_gauss_newton" else hessian
+    once = solver == "identity"
+    # One compilation a solver serves all dampings and counts of iterations.
+    solve = jax.jit(
+      lambda theta, phi, damping, maxiter, solver=solver: hypergradient(
+        lower,
+        upper,
+        theta,
+        phi,
+        residuals=residuals,
+        solver=solver,
+        damping=damping,
+        maxiter=maxiter,
+        max_residual=np.inf,
+      )
+    )
+    for damping in DAMPINGS[:1] if once else DAMPINGS:
+      full = matrix + damping * np.eye(len(g))
+      v = np.linalg.lstsq(full, g, rcond=1e-10)[0]
+      reference = mixed(lower, theta, phi, back(v))
+      for maxiter in (1,) if once else ITERATIONS:
+        gradient, info = solve(theta, phi, damping, maxiter)
+        own = np.asarray(ravel_pytree(gradient)[0])
+        error = np.linalg.norm(own - reference) / np.linalg.norm(reference)
+        lines.append(
+          {
+            "solver": solver,
+            "damping": damping,
+            "n_cg": maxiter,
+            "residual": float(info.residual),
+            "flag": bool(info.negative_curvature),
+            "error": float(error),
+            "cosine": _cosine(own, reference),
+            "undamped": _cosine(own, undamped),
+          }
+        )
+  return lines
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+  return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def markdown(lines: list[dict]) -> str:
+  """Returns the records as a Markdown table."""
+  text = [
+    "| solver | damping | n_cg | residual | flag | error "
+    "| cosine | cosine, undamped GN |",
+    "|---|---:|---:|---:|---|---:|---:|---:|",
+  ]
+  for line in lines:
+    text.append(
+      f"| {line['solver']} | {line['damping']:g} | {line['n_cg']} | "
+      f"{line['residual']:.2g} | {'yes' if line['flag'] else 'no'} | "
+      f"{line['error']:.2g} | {line['cosine']:.4f} | {line['undamped']:.4f} |"
+    )
+  return "\n".join(text)
+
+
+def main() -> None:
+  """Runs the command."""
+  config = common.resolved_config()
+  network = dataclasses.replace(config.network, hidden=(HIDDEN.value,))
+  config = config_lib.make(
+    config.preset,
+    config.recipe,
+    {**common.given_overrides(), "network.hidden": network.hidden},
+  )
+  with jax.enable_x64(True):
+    print(markdown(table(config, SEED.value)))
+
+
+if __name__ == "__main__":
+  common.run(main)
