@@ -40,6 +40,11 @@ setup(
   ],
   extras_require={
     "forest": ["econml>=0.16"],
-    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9"],
+    "dev": [
+      "pytest>=8.0",
+      "pytest-xdist>=3.6",
+      "hypothesis>=6.100",
+      "ruff>=0.9",
+    ],
   },
 )

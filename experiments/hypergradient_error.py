@@ -7,8 +7,8 @@ Gauss-Newton matrix fit in memory. After a warm start on a simulated world the
 hypergradient of the policy loss is computed, in float64, by each solver,
 damping and number of iterations, and compared with the dense solve of the same
 damped matrix: relative residual, whether the cheap curvature flag was raised,
-relative error and cosine. The last column is the cosine to the dense solve of the
-*undamped* Gauss-Newton matrix (pseudo-inverse): what damping itself costs.
+relative error and cosine. The last column is the cosine to the dense solve of
+the *undamped* Gauss-Newton matrix (pseudo-inverse): what damping itself costs.
 """
 
 import dataclasses
