@@ -81,7 +81,7 @@ def recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
     }
   if recipe == "fast":
     return {
-      "decision.rows": 5_000,
+      "decision.rows": 2_000,
       "decision.price_halvings": 8,
       "bilevel.n_cg": 5,
       "bilevel.curvature_rows": 256,

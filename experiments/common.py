@@ -41,7 +41,7 @@ BUDGET = flags.DEFINE_float(
   "budget",
   None,
   "Budget per capita, original units; default: the study's own (the mean cost "
-  "of giving everyone the middle arm).",
+  "of giving everyone the middle arm; half of it where there is one offer).",
 )
 PRESET = flags.DEFINE_enum(
   "preset", "quick", list(config_lib.PRESETS), "Sizes: network, rows, epochs."

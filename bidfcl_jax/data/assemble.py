@@ -108,6 +108,20 @@ def _check_costs(parts: dict[str, Rows]) -> None:
       )
 
 
+def _default_budget(cost, arm, known_cost, arm_names) -> float:
+  """Returns the cost of giving everyone arm M // 2, per capita.
+
+  With two arms that arm is the only offer and such a budget would bind nobody:
+  half of it.
+  """
+  middle = len(arm_names) // 2
+  share = 0.5 if len(arm_names) == 2 else 1.0
+  if known_cost is not None:
+    return share * known_cost[middle]
+  cost = np.asarray(cost, np.float64).reshape(-1)
+  return share * cost[arm == middle].mean()
+
+
 def _number_groups(parts: dict[str, Rows]) -> dict[str, Rows]:
   """Numbers the groups of all parts together where int32 cannot hold them."""
   given = {
@@ -194,7 +208,8 @@ def assemble(
     propensity: `[M]` declared arm shares; None counts them on rct_train.
     known_cost: `[M]` cost of each arm where it is known, original units.
     budget: default budget per capita; None takes the mean cost of arm M//2
-      on rct_train (its known cost where known_cost is given).
+      on rct_train (its known cost where known_cost is given), half of it where
+      M is 2.
     truth: what is known about the world, kept as it is.
     allow_negative_cost: accept negative observed or known costs.
 
@@ -228,12 +243,8 @@ def assemble(
     known_cost = declared.known_cost(
       known_cost, arm_names, allow_negative=allow_negative_cost
     )
-  middle = len(arm_names) // 2
-  if budget is None and known_cost is not None:
-    budget = known_cost[middle]
-  elif budget is None:
-    cost = np.asarray(rct_train.cost, np.float64).reshape(-1)
-    budget = cost[train.arm == middle].mean()
+  if budget is None:
+    budget = _default_budget(rct_train.cost, train.arm, known_cost, arm_names)
   study = Study(
     obs=samples["obs"],
     rct_train=train,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bidfcl_jax.data.assemble import Rows, assemble
+from bidfcl_jax.data.assemble import Rows, _default_budget, assemble
 from bidfcl_jax.types import Outcomes, Truth
 
 NAMES = {"arm_names": ("none", "10", "20"), "feature_names": ("age", "visits")}
@@ -49,6 +49,13 @@ def test_default_budget_is_the_middle_arms_mean_or_known_cost():
   assert float(study().budget) == pytest.approx(want)
   assert float(study(known_cost=[0, 1.5, 3]).budget) == 1.5
   assert float(study(budget=0.7, known_cost=[0, 1.5, 3]).budget) == 0.7
+
+
+def test_the_default_budget_of_a_single_offer_binds():
+  costs = np.array([0.0, 2.0, 0.0])
+  arm = np.array([0, 1, 1])
+  assert _default_budget(costs, arm, None, ("none", "offer")) == 0.5
+  assert _default_budget(costs, arm, [0, 3.0], ("none", "offer")) == 1.5
 
 
 def test_fc_01_arm_codes_do_not_depend_on_what_a_part_holds():
