@@ -29,7 +29,11 @@ from experiments.study_sets import SETS, StudySet, Variant
 SET = flags.DEFINE_enum("set", "ladder", list(SETS), "Which rows to compare.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "Worlds.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "First world.", 0)
-ONLY = flags.DEFINE_list("only", None, "Labels to run; default: all.")
+ONLY = flags.DEFINE_list(
+  "only",
+  None,
+  "Labels to run; default: all. Quote one with a comma: --only='\"FT, tuned\"'.",
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder; default: under runs/.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start afresh.")
 
