@@ -32,7 +32,7 @@ FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "First world.", 0)
 ONLY = flags.DEFINE_list(
   "only",
   None,
-  "Labels to run; default: all. Quote one with a comma: --only='\"FT, tuned\"'.",
+  "Labels to run, in quotes where one holds a comma; default: all.",
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder; default: under runs/.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start afresh.")
