@@ -43,6 +43,7 @@ def ready(tiny_study, tiny_config):
   return late, aux, block, lambda state, block: step(KEY, state, block, aux)
 
 
+@pytest.mark.slow
 def test_it_trains_and_predicts(tiny_study, tiny_config):
   config = tiny_config(obs__epochs=1)
   method = methods.make(NAME, config)

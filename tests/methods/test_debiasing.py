@@ -52,7 +52,9 @@ def ready(tiny_study, tiny_config):
   return make
 
 
-@BOTH
+@pytest.mark.parametrize(
+  "name", ["LTD-IPS", pytest.param("LTD-DR", marks=pytest.mark.slow)]
+)
 def test_it_trains_and_predicts(name, tiny_study, tiny_config):
   config = tiny_config(obs__epochs=1)
   method = methods.make(name, config)
@@ -64,7 +66,9 @@ def test_it_trains_and_predicts(name, tiny_study, tiny_config):
   assert state.step == 5
 
 
-@BOTH
+@pytest.mark.parametrize(
+  "name", ["LTD-IPS", pytest.param("LTD-DR", marks=pytest.mark.slow)]
+)
 def test_meta_gradient_against_central_differences(
   name, tiny_study, tiny_config
 ):
@@ -141,7 +145,9 @@ def test_corrupted_rows_lose_their_weight(name, tiny_study, tiny_config):
   assert ratio(end) < 0.5
 
 
-@BOTH
+@pytest.mark.parametrize(
+  "name", ["LTD-IPS", pytest.param("LTD-DR", marks=pytest.mark.slow)]
+)
 def test_a_batch_of_padding_leaves_the_state_to_the_bit(name, ready):
   state, block, step = ready(name)
   moved, _ = step(state, block)

@@ -39,7 +39,9 @@ def _run(stage, state, aux, block, steps):
   return many(state)
 
 
-@pytest.mark.parametrize("name", ["KD-Label", "KD-Feature"])
+@pytest.mark.parametrize(
+  "name", ["KD-Label", pytest.param("KD-Feature", marks=pytest.mark.slow)]
+)
 def test_it_trains_and_predicts(name, tiny_study, tiny_config):
   config = tiny_config(obs__epochs=1, rct__epochs=1)
   method = methods.make(name, config)

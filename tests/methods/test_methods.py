@@ -54,6 +54,7 @@ def test_fine_tuning_begins_where_the_obs_model_ends(tiny_study, tiny_config):
   assert_equal(obs.target, first.target)
 
 
+@pytest.mark.slow
 def test_known_costs_are_returned_and_not_learnt(tiny_study, tiny_config):
   config = tiny_config()
   costs = np.arange(tiny_study.arms, dtype=np.float64)
@@ -99,7 +100,14 @@ def _bilevel(name, study, config):
   return stage, state, aux, block
 
 
-@pytest.mark.parametrize("recipe", ["recommended", "paper_letter", "fast"])
+@pytest.mark.parametrize(
+  "recipe",
+  [
+    "recommended",
+    pytest.param("paper_letter", marks=pytest.mark.slow),
+    pytest.param("fast", marks=pytest.mark.slow),
+  ],
+)
 def test_fc_14_every_leaf_of_the_bridge_moves(recipe, tiny_study, tiny_config):
   stage, state, aux, block = _bilevel(
     "Bi-DFCL-PPL",

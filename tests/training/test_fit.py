@@ -26,7 +26,8 @@ def assert_equal(a, b):
 @pytest.mark.parametrize(
   ("name", "rule"),
   [
-    ("AVG", "valid_mse"),
+    ("FT", "valid_mse"),
+    pytest.param("AVG", "valid_mse", marks=pytest.mark.slow),
     ("Bi-DFCL-PPL", "ema_last"),
     pytest.param("AVG", "ema_last", marks=pytest.mark.slow),
     pytest.param("Bi-DFCL-PPL", "valid_mse", marks=pytest.mark.slow),
