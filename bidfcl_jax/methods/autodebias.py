@@ -34,6 +34,7 @@ from bidfcl_jax.methods.updates import (
   guarded_update,
   money_apply,
   plain_init,
+  reported,
   restart,
   total_steps,
 )
@@ -241,7 +242,7 @@ def make_autodebias(config: Config) -> Method:
       jnp.mean(by.cell, axis=1), samples.weight
     )
     alive = jnp.sum(samples.weight) > 0
-    seen = {k: jnp.where(alive, value, jnp.nan) for k, value in seen.items()}
+    seen = reported(alive, seen)
     value, gradient = jax.value_and_grad(lower)(state.target, state.meta)
     state, metrics = guarded_update(
       state, value, gradient, samples.weight, source, aux.total

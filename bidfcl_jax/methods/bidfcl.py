@@ -42,7 +42,8 @@ from bidfcl_jax.models import make_bridge
 from bidfcl_jax.types import Study
 
 
-def _parts(config: Config, surrogate: str) -> Parts:
+def make_parts(config: Config, surrogate: str) -> Parts:
+  """Returns the networks, the bridge and its optimiser of a bi-level method."""
   bilevel = config.bilevel
   rate = bilevel.bridge_learning_rate
   if bilevel.solver == "explicit":
@@ -131,9 +132,11 @@ def make_bridged(
       bilevel = dataclasses.replace(config.bilevel, solver=solver)
       config = dataclasses.replace(config, bilevel=bilevel)
     check_surrogate(config.decision, surrogate)
-    parts = _parts(config, surrogate)
+    parts = make_parts(config, surrogate)
     share = int(parts.lower.epochs * config.bilevel.warm_share)
-    warm = min(config.bilevel.warm_epochs, share)
+    # The checkpoint rule chooses among bi-level epochs: one is left to it.
+    last = max(parts.lower.epochs - 1, 0)
+    warm = min(config.bilevel.warm_epochs, share, last)
     return Method(
       name=name,
       init=_init(parts),

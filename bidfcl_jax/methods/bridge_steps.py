@@ -32,7 +32,7 @@ from bidfcl_jax.methods.taught import (
   TaughtState,
   draw_sources,
 )
-from bidfcl_jax.methods.updates import guarded_update, select
+from bidfcl_jax.methods.updates import guarded_update, reported, select
 from bidfcl_jax.types import Samples
 
 
@@ -211,7 +211,4 @@ def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
   for name in ("revenue", "cost"):
     metrics[f"gate_{name}_mean"] = jnp.mean(getattr(made, name))
     metrics[f"gate_{name}_sd"] = jnp.std(getattr(made, name))
-  # An empty block has nothing to report.
-  return moved, {
-    name: jnp.where(alive, value, jnp.nan) for name, value in metrics.items()
-  }
+  return moved, reported(alive, metrics)

@@ -41,6 +41,7 @@ from bidfcl_jax.methods.updates import (
   make_optimiser,
   money_apply,
   plain_init,
+  reported,
   restart,
   total_steps,
 )
@@ -176,10 +177,7 @@ def _meta_step(network, config: Config, adam, state, batch):
     "meta_gradient_norm": optax.tree.norm(gradient),
     "weight_sd": jnp.sqrt(weight_variance(weights(meta), samples)),
   }
-  # An empty batch has nothing to report.
-  return state, {
-    name: jnp.where(alive, value, jnp.nan) for name, value in metrics.items()
-  }
+  return state, reported(alive, metrics)
 
 
 def make_learnt_propensity(name: str, *, robust: bool):

@@ -8,8 +8,9 @@ paper's (baselines.md 2.4):
 after a two-stage model, which gives the reference price, the temperature and
 (`decision.warm_start`) the starting weights. DFCL-PPL and -PIFD solve lambda*
 for the budget at every step; DFCL-DPL and -DIFD take a grid of prices, frozen
-at those of the two-stage model for budgets spread over its range. FT-PPL is
-DFCL-PPL started from the OBS model (row 2w: same data as Bi-DFCL, one level).
+at those of the two-stage model for budgets spread over its range (without a
+grid: for `decision.budgets`). FT-PPL is DFCL-PPL that starts from the OBS
+model, always (row 2w: same data as Bi-DFCL, one level).
 All read RCT rows alone: decision.covariates and price_population do not apply.
 """
 
@@ -25,7 +26,7 @@ from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import policy_value, safe_ratio
 from bidfcl_jax.methods import pricing as pricing_lib
 from bidfcl_jax.methods.members import store_stage
-from bidfcl_jax.methods.method import Method, Stage, to_money, to_scaled
+from bidfcl_jax.methods.method import Method, to_money
 from bidfcl_jax.methods.objective import (
   Sources,
   check_surrogate,
@@ -34,12 +35,13 @@ from bidfcl_jax.methods.objective import (
   mean_surrogate,
 )
 from bidfcl_jax.methods.pricing import Evidence
+from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.taught import (
   Parts,
   TaughtState,
   bounded,
   budgets_of,
-  enter_temperature,
+  frozen_temperatures,
   rct_evidence,
   reference_prices,
   reference_rows,
@@ -52,7 +54,9 @@ from bidfcl_jax.methods.updates import (
   guarded_update,
   money_apply,
   plain_init,
+  reported,
   restart,
+  select,
   total_steps,
 )
 from bidfcl_jax.models import make_target
@@ -67,9 +71,11 @@ class DfclState(TaughtState):
 
   Attributes:
     prices: `[G]` of the dual losses; unread by the primal ones.
+    temperatures: `[G]`, frozen at these prices; 0 where tau is adaptive.
   """
 
   prices: jax.Array
+  temperatures: jax.Array
 
 
 class Fixed(NamedTuple):
@@ -86,39 +92,40 @@ class Fixed(NamedTuple):
   budgets: jax.Array
 
 
-def dual_prices(config: Config, outcomes, study: Study) -> jax.Array:
-  """Returns lambda*(b) at shares of the budget range `[G]`.
+def dual_prices(config: Config, outcomes, rows: Evidence, budgets) -> jax.Array:
+  """Returns lambda*(b) at shares of the budget range, or at budgets `[G]`.
 
   The range ends at the spend, by IPW, of the model's policy without a budget.
   """
-  shares = config.decision.grid
-  if not shares:
-    return reference_prices(
-      config, outcomes, study, budgets_of(config, study)[:1]
+  if config.decision.grid:
+    greedy = jax.nn.one_hot(
+      jnp.argmax(outcomes.revenue, axis=1), outcomes.revenue.shape[1]
     )
-  rows = reference_rows(study)
-  greedy = jax.nn.one_hot(
-    jnp.argmax(outcomes.revenue, axis=1), outcomes.revenue.shape[1]
-  )
-  _, spend = policy_value(greedy, rows.samples, rows.propensity)
-  return reference_prices(
-    config, outcomes, study, [share * float(spend) for share in shares]
-  )
+    _, spend = policy_value(greedy, rows.samples, rows.propensity)
+    budgets = [share * float(spend) for share in config.decision.grid]
+  return reference_prices(config, outcomes, rows, budgets)
 
 
-def _enter(parts: Parts, source: SourceConfig):
+def _enter(parts: Parts, source: SourceConfig, *, restarts: bool):
   config = parts.config
-  freeze = enter_temperature(parts)
-  begin = restart(parts.target, source)
-  if config.decision.warm_start:
-    begin = go_on(source)
+  begin = restart(parts.target, source) if restarts else go_on(source)
 
   def enter(key, state, study: Study):
-    rows = reference_rows(study).samples
-    outcomes = jax.jit(money_apply(parts.target))(state, rows.features)
-    state = bounded(config, state, outcomes, study)
-    state = freeze(key, state, study)
-    state = state.replace(prices=dual_prices(config, outcomes, study))
+    rows = reference_rows(parts, state, study)
+    outcomes = jax.jit(money_apply(parts.target))(state, rows.samples.features)
+    budgets = budgets_of(config, study)
+    prices = reference_prices(config, outcomes, rows, budgets)
+    grid = dual_prices(config, outcomes, rows, budgets)
+
+    def frozen(prices):
+      return frozen_temperatures(config, outcomes, rows.samples, prices)
+
+    state = bounded(config, state, prices)
+    state = state.replace(
+      pricing=state.pricing.replace(temperature=frozen(prices)),
+      prices=grid,
+      temperatures=frozen(grid),
+    )
     return begin(key, state, study)
 
   return enter
@@ -130,19 +137,20 @@ def balanced(samples, propensity):
   return samples.replace(weight=safe_ratio(samples.weight, share))
 
 
-def _decision_stage(parts: Parts, source: SourceConfig, *, dual: bool) -> Stage:
+def _decision_stage(parts: Parts, source: SourceConfig, enter, *, dual: bool):
   decision = parts.config.decision
 
-  def money(state):
-    return lambda theta, x: to_money(parts.target.apply(theta, x), state.scale)
-
-  def surrogate(key, state, aux: Fixed):
-    """Returns (theta -> loss, pricing, metrics)."""
+  def judge_at(key, state, aux: Fixed):
+    """Returns (theta -> decision loss, pricing, metrics)."""
     count = pricing_lib.rows_at_upper_level(decision, len(aux.rct.samples))
     rows = pricing_lib.draw_rows(key, aux.rct, count)
+
+    def money(theta, features):
+      return to_money(parts.target.apply(theta, features), state.scale)
+
     if not dual:
       return decision_loss(
-        money(state),
+        money,
         state.target,
         Sources(rows),
         aux.budgets,
@@ -152,52 +160,45 @@ def _decision_stage(parts: Parts, source: SourceConfig, *, dual: bool) -> Stage:
       )
     features = rows.samples.features
     terms = dual_terms(
-      money(state)(state.target, features),
+      money(state.target, features),
       rows.samples.weight,
       state.prices,
-      state.pricing.temperature[0],
+      state.temperatures,
       decision,
     )
 
     def loss(theta):
-      outcomes = money(state)(theta, features)
+      outcomes = money(theta, features)
       return mean_surrogate(outcomes, rows, terms, decision, parts.surrogate)
 
     return loss, state.pricing, {"price": jnp.mean(state.prices)}
 
-  def step(key, state, block, aux: Fixed):
-    def one(state, batch):
-      key, samples = batch
-      alive = jnp.sum(samples.weight) > 0
-      judge, pricing, metrics = surrogate(key, state, aux)
-      scaled = to_scaled(samples, state.scale)
-      if decision.arm_balanced:
-        scaled = balanced(scaled, aux.rct.propensity)
+  def learn(key, state, batch, aux: Fixed):
+    samples = batch.samples
+    alive = jnp.sum(samples.weight) > 0
+    judge, pricing, metrics = judge_at(key, state, aux)
+    counted = samples
+    if decision.arm_balanced:
+      counted = balanced(samples, aux.rct.propensity)
 
-      def loss(target):
-        predicted = parts.target.apply(target, scaled.features)
-        prediction = factual_loss(
-          predicted, scaled, learn_cost=state.scale.learn_cost
-        )
-        return decision.alpha * prediction + judge(target) / state.scale.revenue
-
-      value, gradient = jax.value_and_grad(loss)(state.target)
-      kept = jax.tree.map(
-        lambda new, old: jnp.where(alive, new, old), pricing, state.pricing
+    def loss(target):
+      predicted = parts.target.apply(target, samples.features)
+      prediction = factual_loss(
+        predicted, counted, learn_cost=state.scale.learn_cost
       )
-      metrics = {k: jnp.where(alive, v, jnp.nan) for k, v in metrics.items()}
-      state, moved = guarded_update(
-        state.replace(pricing=kept),
-        value,
-        gradient,
-        samples.weight,
-        source,
-        aux.total,
-      )
-      return state, metrics | moved
+      return decision.alpha * prediction + judge(target) / state.scale.revenue
 
-    keys = jax.random.split(key, len(block.rows))
-    return jax.lax.scan(one, state, (keys, block.samples))
+    value, gradient = jax.value_and_grad(loss)(state.target)
+    kept = select(alive, pricing, state.pricing)
+    state, moved = guarded_update(
+      state.replace(pricing=kept),
+      value,
+      gradient,
+      samples.weight,
+      source,
+      aux.total,
+    )
+    return state, reported(alive, metrics) | moved
 
   def fixed(state, study: Study) -> Fixed:
     return Fixed(
@@ -206,17 +207,14 @@ def _decision_stage(parts: Parts, source: SourceConfig, *, dual: bool) -> Stage:
       budgets=jnp.asarray(budgets_of(parts.config, study), float),
     )
 
-  return Stage(
+  return batch_stage(
+    source,
+    learn,
     name="decision",
     reads="rct",
-    batch=source.batch,
-    epochs=source.epochs,
-    period=1,
-    keep=True,
     apply=money_apply(parts.target),
-    enter=_enter(parts, source),
+    enter=enter,
     fixed=fixed,
-    step=step,
   )
 
 
@@ -246,7 +244,8 @@ def make_dfcl(name: str, surrogate: str, *, dual: bool, start: str = "rct"):
     parts = Parts(config, source, Networks(network, network), surrogate)
     first = rct_stage if start == "rct" else obs_stage
     plain = plain_init(network, source)
-    count = len(decision.grid) or 1
+    count = len(decision.grid or decision.budgets)
+    restarts = start == "rct" and not decision.warm_start
 
     def init(key, study: Study) -> DfclState:
       state = plain(key, study)
@@ -254,6 +253,7 @@ def make_dfcl(name: str, surrogate: str, *, dual: bool, start: str = "rct"):
         **vars(state),
         **taught_fields(config, state.target),
         prices=jnp.zeros(count),
+        temperatures=jnp.zeros(count),
       )
 
     return Method(
@@ -262,7 +262,9 @@ def make_dfcl(name: str, surrogate: str, *, dual: bool, start: str = "rct"):
       stages=(
         first(config, network),
         store_stage(0),
-        _decision_stage(parts, source, dual=dual),
+        _decision_stage(
+          parts, source, _enter(parts, source, restarts=restarts), dual=dual
+        ),
       ),
       predict=money_apply(network),
     )

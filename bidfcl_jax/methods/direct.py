@@ -39,6 +39,7 @@ from bidfcl_jax.methods.updates import (
   guarded_update,
   money_apply,
   plain_init,
+  reported,
   select,
 )
 from bidfcl_jax.types import Study
@@ -97,8 +98,7 @@ def _direct_stage(parts: Parts) -> Stage:
         parts.lower,
         aux.total,
       )
-      seen = {k: jnp.where(alive, v, jnp.nan) for k, v in metrics.items()}
-      return state, seen | moved
+      return state, reported(alive, metrics) | moved
 
     keys = jax.random.split(key, len(block.rows))
     return jax.lax.scan(one, state, (keys, block.samples, taught))

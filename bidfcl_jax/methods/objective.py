@@ -123,12 +123,12 @@ def dual_terms(
 ) -> Terms:
   """Returns the Terms of the dual losses at given prices `[G]` (A.7).
 
-  `frozen` is the temperature of the kinds that are set once.
+  `frozen` are the temperatures `[G]` of the kinds that are set once.
   """
   outcomes = jax.lax.stop_gradient(outcomes)
   temperatures = jax.vmap(
-    lambda price: temperature_at(outcomes, weight, price, frozen, config)
-  )(prices)
+    lambda price, own: temperature_at(outcomes, weight, price, own, config)
+  )(prices, frozen)
   return Terms(prices, temperatures, prices)
 
 
@@ -188,11 +188,6 @@ def decision_loss(
     return on(rct) + on(obs) if config.covariates == "both" else on(rct)
 
   return loss, pricing, metrics
-
-
-def needs_labels(config: DecisionConfig) -> bool:
-  """Whether the loss reads a teacher's outcomes of the RCT rows."""
-  return config.outcomes in ("dr", "plugin")
 
 
 def needs_obs(config: DecisionConfig) -> bool:

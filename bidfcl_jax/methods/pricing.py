@@ -126,9 +126,18 @@ def draw_rows(key: jax.Array, evidence: Evidence, count: int) -> Evidence:
   return evidence._replace(samples=samples, labels=labels)
 
 
+def needs_labels(config: DecisionConfig) -> bool:
+  """Whether the loss reads a teacher's outcomes of the RCT rows."""
+  return config.outcomes in ("dr", "plugin")
+
+
 def cost_estimator(config: DecisionConfig) -> str:
-  """Returns how spend is counted on RCT rows: by observed costs, or "dr"."""
-  return "dr" if config.outcomes in ("dr", "plugin") else "ipw"
+  """Returns how spend is counted: by observed costs, or with labels "dr".
+
+  Rows of another population carry the teacher's outcomes alone.
+  """
+  by_labels = needs_labels(config) or config.price_population == "obs"
+  return "dr" if by_labels else "ipw"
 
 
 def solve_price(
@@ -220,8 +229,7 @@ def decision_terms(
     (Terms, Pricing with the new mu, metrics).
   """
   outcomes, priced_on = jax.lax.stop_gradient((outcomes, priced_on))
-  # Rows of another population carry the teacher's outcomes alone.
-  estimator = cost_estimator(config) if priced_on is None else "dr"
+  estimator = cost_estimator(config)
   priced, rows = (outcomes, evidence) if priced_on is None else priced_on
   bounds = pricing.bounds if config.price_clip > 0 else None
   price = solve_price(

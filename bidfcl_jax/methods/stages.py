@@ -18,6 +18,7 @@ from bidfcl_jax.methods.updates import (
   Schedule,
   guarded_update,
   money_apply,
+  reported,
   total_steps,
 )
 from bidfcl_jax.models import Network
@@ -95,8 +96,7 @@ def loss_stage(source: SourceConfig, loss: Callable, **options) -> Stage:
       state, value, gradient, samples.weight, source, aux.total
     )
     alive = jnp.sum(samples.weight) > 0
-    seen = jax.tree.map(lambda x: jnp.where(alive, x, jnp.nan), seen)
-    return state, seen | metrics
+    return state, reported(alive, seen) | metrics
 
   return batch_stage(source, learn, **options)
 

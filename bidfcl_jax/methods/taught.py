@@ -18,12 +18,8 @@ from bidfcl_jax.config import Config, LowerConfig, SourceConfig
 from bidfcl_jax.methods import pricing as pricing_lib
 from bidfcl_jax.methods.members import empty_members, mean_outcomes
 from bidfcl_jax.methods.method import State, study_budget, to_money
-from bidfcl_jax.methods.objective import (
-  Sources,
-  needs_labels,
-  needs_obs,
-)
-from bidfcl_jax.methods.pricing import Evidence, Pricing
+from bidfcl_jax.methods.objective import Sources, needs_obs
+from bidfcl_jax.methods.pricing import Evidence, Pricing, needs_labels
 from bidfcl_jax.methods.teachers import (
   Networks,
   members_count,
@@ -115,79 +111,20 @@ def budgets_of(config: Config, study: Study) -> np.ndarray:
   return study_budget(config, study) * np.asarray(config.decision.budgets)
 
 
-def reference_rows(study: Study) -> Evidence:
-  """Returns the RCT rows on which reference prices are solved."""
-  samples = jax.tree.map(lambda x: x[: pricing_lib.ALL_ROWS], study.rct_train)
-  return Evidence(samples, jnp.asarray(study.propensity, float))
+def spread_rows(samples: Samples) -> Samples:
+  """Returns ALL_ROWS rows at even distances, all where there are fewer.
+
+  Not the first ones: a file may be sorted.
+  """
+  total = len(samples)
+  count = min(total, pricing_lib.ALL_ROWS)
+  rows = np.arange(count) * total // count
+  return jax.tree.map(lambda x: jnp.asarray(x[rows]), samples)
 
 
-def reference_prices(config: Config, outcomes: Outcomes, study, budgets):
-  """Returns lambda* of each budget `[B]` at predictions on reference_rows."""
-  rows = reference_rows(study)
-  return jnp.stack(
-    [
-      pricing_lib.solve_price(outcomes, rows, float(b), config.decision)
-      for b in budgets
-    ]
-  )
-
-
-def bounded(config: Config, state, outcomes: Outcomes, study: Study):
-  """Returns the state with lambda* bounded around that of the predictions."""
-  prices = reference_prices(config, outcomes, study, budgets_of(config, study))
-  bounds = jax.vmap(
-    lambda price: pricing_lib.reference_bounds(price, config.decision)
-  )(prices)
-  return state.replace(pricing=state.pricing.replace(bounds=bounds))
-
-
-def enter_taught(parts: Parts):
-  """Returns an `enter`: the teacher's prices bound, the target begins."""
+def with_labels(parts: Parts, state, study: Study, samples) -> Evidence:
+  """Returns RCT-train rows with the teacher's Outcomes where they are read."""
   config = parts.config
-  own_start = start_stages(config, parts.target)
-  begin = restart(parts.target, parts.lower)
-  if config.bilevel.start == "finetuned":
-    begin = go_on(parts.lower)
-
-  def taught_money(state, features):
-    taught = mean_outcomes(parts.networks.teacher, state.members, features)
-    return to_money(taught, state.scale)
-
-  def enter(key, state, study: Study):
-    if config.bilevel.start == "finetuned" and not own_start:
-      state = state.replace(target=jax.tree.map(lambda x: x[0], state.members))
-    rows = reference_rows(study).samples.features
-    outcomes = jax.jit(taught_money)(state, rows)
-    return begin(key, bounded(config, state, outcomes, study), study)
-
-  return enter
-
-
-def enter_temperature(parts: Parts):
-  """Returns an `enter` that freezes each budget's temperature at the target."""
-  config = parts.config
-
-  def enter(key, state, study: Study):
-    del key
-    samples = reference_rows(study).samples
-    outcomes = jax.jit(money_apply(parts.target))(state, samples.features)
-    prices = reference_prices(
-      config, outcomes, study, budgets_of(config, study)
-    )
-    taus = jax.vmap(
-      lambda price: frozen_temperature(
-        outcomes, samples, price, config.decision
-      )
-    )(prices)
-    return state.replace(pricing=state.pricing.replace(temperature=taus))
-
-  return enter
-
-
-def rct_evidence(parts: Parts, state, study: Study) -> Evidence:
-  """Returns the RCT-train rows, on the device, with labels where needed."""
-  config = parts.config
-  samples = jax.tree.map(jnp.asarray, study.rct_train)
   labels = None
   if needs_labels(config.decision):
     labels = jax.jit(
@@ -200,6 +137,100 @@ def rct_evidence(parts: Parts, state, study: Study) -> Evidence:
       )
     )(state.members, samples)
   return Evidence(samples, jnp.asarray(study.propensity, float), labels)
+
+
+def rct_evidence(parts: Parts, state, study: Study) -> Evidence:
+  """Returns the RCT-train rows, on the device, with labels where needed."""
+  samples = jax.tree.map(jnp.asarray, study.rct_train)
+  return with_labels(parts, state, study, samples)
+
+
+def taught_money(parts: Parts):
+  """Returns (state, features) -> the teacher's Outcomes, original units."""
+
+  def apply(state, features):
+    taught = mean_outcomes(parts.networks.teacher, state.members, features)
+    return to_money(taught, state.scale)
+
+  return apply
+
+
+def reference_rows(parts: Parts, state, study: Study) -> Evidence:
+  """Returns rows of the population that lambda* answers for.
+
+  They carry what spend is counted by in every later step: observed costs, or
+  the teacher's outcomes.
+  """
+  if parts.config.decision.price_population == "rct":
+    return with_labels(parts, state, study, spread_rows(study.rct_train))
+  samples = spread_rows(study.obs)
+  labels = jax.jit(taught_money(parts))(state, samples.features)
+  share = jnp.asarray(study.propensity, float)
+  return pricing_lib.on_labels(Evidence(samples, share, labels))
+
+
+def reference_prices(config: Config, outcomes: Outcomes, rows, budgets):
+  """Returns lambda* of each budget `[B]` at predictions on reference_rows."""
+  estimator = pricing_lib.cost_estimator(config.decision)
+  return jnp.stack(
+    [
+      pricing_lib.solve_price(
+        outcomes, rows, float(b), config.decision, estimator=estimator
+      )
+      for b in budgets
+    ]
+  )
+
+
+def bounded(config: Config, state, prices: jax.Array):
+  """Returns the state with lambda* bounded around reference prices `[B]`."""
+  bounds = jax.vmap(
+    lambda price: pricing_lib.reference_bounds(price, config.decision)
+  )(prices)
+  return state.replace(pricing=state.pricing.replace(bounds=bounds))
+
+
+def frozen_temperatures(config: Config, outcomes, samples, prices):
+  """Returns the temperature that is frozen at each price, `[B]`."""
+  return jax.vmap(
+    lambda price: frozen_temperature(outcomes, samples, price, config.decision)
+  )(prices)
+
+
+def enter_taught(parts: Parts):
+  """Returns an `enter`: the teacher's prices bound, the target begins."""
+  config = parts.config
+  own_start = start_stages(config, parts.target)
+  begin = restart(parts.target, parts.lower)
+  if config.bilevel.start == "finetuned":
+    begin = go_on(parts.lower)
+
+  def enter(key, state, study: Study):
+    if config.bilevel.start == "finetuned" and not own_start:
+      state = state.replace(target=jax.tree.map(lambda x: x[0], state.members))
+    rows = reference_rows(parts, state, study)
+    outcomes = jax.jit(taught_money(parts))(state, rows.samples.features)
+    budgets = budgets_of(config, study)
+    prices = reference_prices(config, outcomes, rows, budgets)
+    return begin(key, bounded(config, state, prices), study)
+
+  return enter
+
+
+def enter_temperature(parts: Parts):
+  """Returns an `enter` that freezes each budget's temperature at the target."""
+  config = parts.config
+
+  def enter(key, state, study: Study):
+    del key
+    rows = reference_rows(parts, state, study)
+    outcomes = jax.jit(money_apply(parts.target))(state, rows.samples.features)
+    budgets = budgets_of(config, study)
+    prices = reference_prices(config, outcomes, rows, budgets)
+    taus = frozen_temperatures(config, outcomes, rows.samples, prices)
+    return state.replace(pricing=state.pricing.replace(temperature=taus))
+
+  return enter
 
 
 def fixed_taught(parts: Parts):

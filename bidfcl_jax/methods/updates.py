@@ -45,6 +45,11 @@ def select(condition: jax.Array, new: Any, old: Any) -> Any:
   return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
+def reported(alive: jax.Array, metrics: dict) -> dict[str, jax.Array]:
+  """Returns a batch's metrics, NaN where it is empty: nothing to report."""
+  return jax.tree.map(lambda x: jnp.where(alive, x, jnp.nan), metrics)
+
+
 def guarded_update(
   state: State,
   loss: jax.Array,

@@ -61,7 +61,8 @@ class _Lanes:
 
   def __init__(self, method: Method, studies, keys, config: Config, on_record):
     self.method, self.config, self.keys = method, config, keys
-    self.studies = [study.for_learners() for study in studies]
+    oracle = config.propensity.oracle
+    self.studies = [study.for_learners(logging=oracle) for study in studies]
     self.rule = config.training.checkpoint
     self.on_record = on_record
     self.histories: list[History] = [[] for _ in keys]

@@ -9,6 +9,7 @@ from bidfcl_jax import methods
 from bidfcl_jax.data.batches import Block
 from bidfcl_jax.losses import factual_loss
 from bidfcl_jax.methods import dfcl
+from bidfcl_jax.methods.pricing import Evidence
 from bidfcl_jax.types import Outcomes, Samples
 
 KEY = jax.random.key(4)
@@ -59,10 +60,11 @@ def test_prices_of_the_grid_fall_as_budgets_grow(tiny_study, tiny_config):
     jnp.asarray(10 * gain * np.sqrt(lift), jnp.float32),
     jnp.asarray(lift * np.ones_like(gain), jnp.float32),
   )
-  study = tiny_study.replace(
-    rct_train=rct.replace(cost=lift[rct.arm].astype(np.float32))
+  rows = Evidence(
+    rct.replace(cost=lift[rct.arm].astype(np.float32)),
+    jnp.asarray(tiny_study.propensity, float),
   )
-  prices = np.asarray(dfcl.dual_prices(config, outcomes, study))
+  prices = np.asarray(dfcl.dual_prices(config, outcomes, rows, [1.0]))
   assert len(prices) == 5
   assert (np.diff(prices) < 0).all()
   assert (prices > 0).all()
@@ -111,3 +113,39 @@ def test_finite_differences_need_observed_outcomes(tiny_config):
   config = tiny_config(decision__outcomes="dr")
   with pytest.raises(ValueError, match="PIFD and DIFD take ipw"):
     methods.make("DFCL-PIFD", config)
+
+
+@pytest.mark.parametrize("name", ["DFCL-PPL", "FT-PPL"])
+def test_only_a_two_stage_start_can_be_given_up(name, tiny_study, tiny_config):
+  config = tiny_config(decision__warm_start=False)
+  method = methods.make(name, config)
+  before = method.init(KEY, tiny_study)
+  own = jax.random.fold_in(KEY, 1)
+  after = method.stages[2].enter(own, before, tiny_study)
+  same = all(
+    np.array_equal(a, b)
+    for a, b in zip(
+      jax.tree.leaves(before.target),
+      jax.tree.leaves(after.target),
+      strict=True,
+    )
+  )
+  # FT-PPL is the row that begins from OBS.
+  assert same == (name == "FT-PPL")
+
+
+def test_without_a_grid_the_dual_prices_are_those_of_the_budgets(
+  tiny_study, tiny_config
+):
+  config = tiny_config(
+    decision__grid=(),
+    decision__budgets=(0.5, 1.0),
+    decision__temperature=("gap", 1.0),
+  )
+  _, state, _, _ = entered("DFCL-DPL", tiny_study, config)
+  clip = config.decision.price_clip
+  np.testing.assert_allclose(
+    state.prices, state.pricing.bounds[:, 0] * clip, rtol=1e-5
+  )
+  np.testing.assert_array_equal(state.temperatures, state.pricing.temperature)
+  assert len(set(np.asarray(state.temperatures).tolist())) == 2

@@ -147,6 +147,16 @@ def test_frozen_gates_stay(tiny_study, tiny_config):
   assert jax.tree.structure(begin) == jax.tree.structure(new)
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_bilevel_epoch_is_left_by_any_warm_start(epochs, tiny_config):
+  config = tiny_config(
+    obs__epochs=epochs, bilevel__warm_epochs=9, bilevel__warm_share=1.0
+  )
+  warm, bilevel = methods.make("Bi-DFCL-PPL", config).stages[-2:]
+  assert (warm.name, bilevel.name) == ("warm", "bilevel")
+  assert (warm.epochs, bilevel.epochs) == (epochs - 1, 1)
+
+
 def test_an_obs_outcome_never_reaches_the_price(tiny_study, tiny_config):
   stage, state, aux, block = _bilevel(
     "Bi-DFCL-PPL", tiny_study, tiny_config(bilevel__assumed_steps=0)

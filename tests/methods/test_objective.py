@@ -182,7 +182,7 @@ def test_dual_terms_reward_net_of_their_own_price(problem):
     outcomes,
     evidence.samples.weight,
     prices,
-    jnp.zeros(()),
+    jnp.zeros(2),
     DecisionConfig(),
   )
   np.testing.assert_array_equal(terms.reward_price, prices)

@@ -7,6 +7,8 @@ import pytest
 from bidfcl_jax import data, methods, training
 from bidfcl_jax.training.seeds import stack_padded
 
+KEY = jax.random.key(12)
+
 
 @pytest.fixture(
   scope="module",
@@ -60,3 +62,15 @@ def test_a_group_needs_a_seed(tiny_config):
   method = methods.make("TSM-SL-RCT", tiny_config())
   with pytest.raises(ValueError, match="at_once=0"):
     training.fit_seeds(method, [], [], tiny_config(), at_once=0)
+
+
+def test_known_propensities_reach_seeds_that_ask_for_them(tiny_config):
+  config = tiny_config(propensity__oracle=True, obs__epochs=1)
+  study = data.simulate(jax.random.key(0), config.simulator)
+  method = methods.make("IPS", config)
+  ((state, _),) = training.fit_seeds(method, [study], [KEY], config)
+  alone, _ = training.fit(method, study, KEY, config)
+  for a, b in zip(
+    jax.tree.leaves(state.target), jax.tree.leaves(alone.target), strict=True
+  ):
+    np.testing.assert_allclose(a, b, rtol=0.02, atol=2e-3)
