@@ -115,15 +115,20 @@ class Config:
   training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
+def unknown_option(path: str) -> str:
+  """Returns what to say of a dotted name that is no option."""
+  near = difflib.get_close_matches(path, option_names(), n=1, cutoff=0.4)
+  hint = f"; did you mean {near[0]!r}?" if near else ""
+  return f"no option {path!r} in the configuration{hint}"
+
+
 def _set(config: Config, path: str, value: Any) -> None:
   """Sets one dotted option; unknown names raise with the nearest match."""
   *parents, leaf = path.split(".")
   node: Any = config
   for name in [*parents, leaf]:
     if not dataclasses.is_dataclass(node) or not hasattr(node, name):
-      near = difflib.get_close_matches(path, option_names(), n=1, cutoff=0.4)
-      hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ValueError(f"no option {path!r} in the configuration{hint}")
+      raise ValueError(unknown_option(path))
     node, parent = getattr(node, name), node
   kind = typing.get_type_hints(type(parent))[leaf]
   if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -17,6 +17,7 @@ import polars as pl
 
 from bidfcl_jax import evaluation
 from bidfcl_jax.allocation import BlockPlan, solve_blocks
+from bidfcl_jax.allocation.host import at
 from bidfcl_jax.keys import stream
 from bidfcl_jax.training import Served
 from experiments import individuals
@@ -94,9 +95,7 @@ def allocate(served: Served, request: Request, key: jax.Array) -> Done:
       sizes.append(len(cells))
       who = cells["given"] >= 0
       explorers += int(who.sum())
-      explored_cost.append(
-        _money(cells["cost"][who], cells["given"][who]).sum()
-      )
+      explored_cost.append(at(cells["cost"][who], cells["given"][who]).sum())
     budget = request.budget
     if budget is None:
       budget = request.total_budget / count
@@ -149,11 +148,6 @@ def uniform_spend(served: Served) -> float:
   return float(means.cost.mean())
 
 
-def _money(cells: np.ndarray, arms: np.ndarray) -> np.ndarray:
-  picked = np.take_along_axis(cells, arms[:, None].astype(np.int64), axis=1)
-  return picked[:, 0].astype(np.float64)
-
-
 def _write(served, request, plan, stored):
   """Decides and writes; returns the totals that `Done` needs."""
   names = np.array(served.arm_names)
@@ -172,10 +166,10 @@ def _write(served, request, plan, stored):
       greedy = np.where(jump & (arms == under), 1 - plan.tie, greedy)
       greedy = np.where(jump & (arms == over), plan.tie, greedy)
       propensity = (1 - share) * greedy + share / block["choices"]
-      paid, gained = _money(cost, arms), _money(revenue, arms)
+      paid, gained = at(cost, arms), at(revenue, arms)
       taken += np.bincount(arms, minlength=len(names))
       free = ~explored
-      best = _money(revenue, under) - plan.price * _money(cost, under)
+      best = at(revenue, under) - plan.price * at(cost, under)
       sums.append(
         (
           paid.sum(),

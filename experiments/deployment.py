@@ -14,7 +14,6 @@ from absl import flags
 
 from bidfcl_jax import allocation, evaluation, methods, report, training
 from bidfcl_jax.keys import stream
-from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Outcomes, Study
 from experiments import common
 
@@ -65,7 +64,7 @@ def main() -> None:
     key = jax.random.key(seed)
     state, _ = training.fit(method, study, stream(key, "fit"), config)
     predicted, checked = (
-      apply_in_chunks(method.predict, state, rows.features)
+      methods.predict_rows(method, state, rows.features)
       for rows in (study.rct_test, study.rct_valid)
     )
     own = methods.study_budget(config, study)

@@ -11,8 +11,6 @@ relative error and cosine. The last column is the cosine to the dense solve of
 the *undamped* Gauss-Newton matrix (pseudo-inverse): what damping itself costs.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +19,13 @@ from jax.flatten_util import ravel_pytree
 
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import data, methods, training
-from bidfcl_jax.bilevel import hypergradient
+from bidfcl_jax.bilevel import hypergradient, mixed_product
 from bidfcl_jax.config import Config
 from bidfcl_jax.keys import stream
 from bidfcl_jax.losses import cell_loss, cell_residuals, policy_loss
+from bidfcl_jax.methods.bidfcl import make_parts
 from bidfcl_jax.methods.bridge_steps import make_cells
 from bidfcl_jax.methods.method import to_money, to_scaled
-from bidfcl_jax.methods.taught import Parts, lower_source
-from bidfcl_jax.methods.teachers import make_networks
-from bidfcl_jax.models import make_bridge
 from experiments import common
 
 BATCH = flags.DEFINE_integer("batch", 1000, "OBS rows of the lower level.", 1)
@@ -41,6 +37,16 @@ DAMPINGS = (0.0, 0.01, 0.1)
 ITERATIONS = (5, 10, 20, 50, 290)
 
 
+def double(tree):
+  """Returns the tree with its floats in float64."""
+
+  def one(leaf):
+    real = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return jnp.asarray(leaf, np.float64) if real else leaf
+
+  return jax.tree.map(one, tree)
+
+
 def problem(config: Config, seed: int):
   """Returns (lower, upper, residuals, theta, phi) after the warm start."""
   study = data.simulate(jax.random.key(seed), config.simulator)
@@ -49,19 +55,10 @@ def problem(config: Config, seed: int):
   state, _ = training.fit(
     warm, study, stream(jax.random.key(seed), "fit"), config
   )
-  parts = Parts(
-    config,
-    lower_source(config, config.lower),
-    make_networks(config),
-    "policy",
-    make_bridge(config.bilevel, config.network),
-  )
+  parts = make_parts(config, "policy")
   stage = method.stages[-1]
   state = stage.enter(jax.random.key(seed), state, study)
   aux = stage.fixed(state, study)
-  double = lambda tree: jax.tree.map(  # noqa: E731
-    lambda x: jnp.asarray(x, np.float64) if _is_float(x) else x, tree
-  )
   scale = double(state.scale)
   rows = double(
     to_scaled(jax.tree.map(lambda x: x[: BATCH.value], study.obs), scale)
@@ -93,10 +90,6 @@ def problem(config: Config, seed: int):
   return lower, upper, residuals, double(state.target), double(state.bridge)
 
 
-def _is_float(x) -> bool:
-  return jnp.issubdtype(jnp.result_type(x), jnp.floating)
-
-
 def dense_matrices(lower, residuals, theta, phi):
   """Returns (Hessian, Gauss-Newton matrix) `[p, p]`, float64."""
   flat, back = ravel_pytree(theta)
@@ -107,10 +100,7 @@ def dense_matrices(lower, residuals, theta, phi):
 
 def mixed(lower, theta, phi, v) -> np.ndarray:
   """Returns - d/dphi <v, grad_theta lower>, flat."""
-  gradient = jax.grad(
-    lambda phi: -jax.jvp(lambda t: lower(t, phi), (theta,), (v,))[1]
-  )(phi)
-  return np.asarray(ravel_pytree(gradient)[0])
+  return np.asarray(ravel_pytree(mixed_product(lower, theta, phi, v))[0])
 
 
 def table(config: Config, seed: int) -> list[dict]:
@@ -191,12 +181,7 @@ def markdown(lines: list[dict]) -> str:
 def main() -> None:
   """Runs the command."""
   config = common.resolved_config()
-  network = dataclasses.replace(config.network, hidden=(HIDDEN.value,))
-  config = config_lib.make(
-    config.preset,
-    config.recipe,
-    {**common.given_overrides(), "network.hidden": network.hidden},
-  )
+  config = config_lib.with_options(config, {"network.hidden": (HIDDEN.value,)})
   with jax.enable_x64(True):
     print(markdown(table(config, SEED.value)))
 

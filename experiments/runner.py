@@ -18,7 +18,6 @@ from bidfcl_jax import evaluation, methods, training
 from bidfcl_jax.config import Config, with_options
 from bidfcl_jax.files import read_lines, write_json, write_lines
 from bidfcl_jax.keys import stream
-from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.report import Result, WorkDir, collect, versions
 from bidfcl_jax.types import Curve, Outcomes, Study
 
@@ -187,11 +186,7 @@ def _train(plan, method, studies: dict[int, Study], workdir, bar, should_stop):
 
 def _keep(plan, method, study, seed, folder, state, history) -> Result:
   """Judges a fit and stores what serves it."""
-  features = study.rct_test.features
-  if method.fit is None:
-    outcomes = apply_in_chunks(method.predict, state, features)
-  else:
-    outcomes = method.predict(state, features)
+  outcomes = methods.predict_rows(method, state, study.rct_test.features)
   budget = methods.study_budget(plan.config, study)
   metrics, curve = judge(outcomes, study, budget)
   _save_curve(folder, curve)

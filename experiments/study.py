@@ -21,7 +21,6 @@ from bidfcl_jax import data, evaluation, methods, training
 from bidfcl_jax.files import write_atomic
 from bidfcl_jax.keys import stream
 from bidfcl_jax.methods.teachers import teacher_config
-from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.report import Result, claim, collect, default_workdir
 from experiments import common, study_table
 from experiments.study_sets import SETS, StudySet, Variant
@@ -100,7 +99,7 @@ def fit(method, study, key, config, teachers: dict[str, Any]):
 
 def judge(method, state, study, budget: float) -> dict[str, float]:
   """Returns true revenue at exact budget for three budgets; per capita."""
-  outcomes = apply_in_chunks(method.predict, state, study.rct_test.features)
+  outcomes = methods.predict_rows(method, state, study.rct_test.features)
   return {
     f"oracle_eom@{share:g}": evaluation.oracle_eom(
       outcomes, study.truth.outcomes, share * budget

@@ -20,8 +20,7 @@ from bidfcl_jax.files import read_lines
 from bidfcl_jax.keys import stream
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import study_scale, to_scaled
-from bidfcl_jax.models.chunks import apply_in_chunks
-from bidfcl_jax.report import WorkDir, display_name
+from bidfcl_jax.report import WorkDir, aligned, display_name
 from bidfcl_jax.types import Outcomes, Study
 
 CRITERIA = ("valid_mse", "valid_eom")
@@ -116,11 +115,7 @@ def run_trial(
       values.append(math.nan)
       error = f"seed {seed}: {diverged}"
       continue
-    predict = method.predict
-    if method.fit is None:
-      outcomes = apply_in_chunks(predict, state, study.rct_valid.features)
-    else:
-      outcomes = predict(state, study.rct_valid.features)
+    outcomes = methods.predict_rows(method, state, study.rct_valid.features)
     budget = methods.study_budget(own, study)
     values.append(validation_value(criterion, outcomes, study, budget))
   seconds = time.monotonic() - begun
@@ -169,11 +164,4 @@ def table(trials: Mapping[str, list[Trial]]) -> str:
         f"{sum(trial.seconds for trial in own):.0f}",
       )
     )
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  return "\n".join(
-    "  ".join(
-      cell.ljust(width) if place < 2 else cell.rjust(width)
-      for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    for row in rows
-  )
+  return "\n".join("  ".join(row) for row in aligned(rows, left=2))

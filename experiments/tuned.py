@@ -9,7 +9,6 @@ that the run's own settings were not beaten. An explicit --config flag wins over
 the file, for every method.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,9 +69,7 @@ def _check_options(path, name: str, options: Any) -> None:
   known = config_lib.option_names()
   for option in options:
     if option not in known:
-      near = difflib.get_close_matches(option, known, n=1, cutoff=0.4)
-      hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ValueError(f"{path}: {name}: no option {option!r}{hint}")
+      raise ValueError(f"{path}: {name}: {config_lib.unknown_option(option)}")
     if option.startswith(_SHARED):
       raise ValueError(
         f"{path}: {name}: {option} is the same for every method of a table; "

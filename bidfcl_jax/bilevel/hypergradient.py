@@ -39,8 +39,8 @@ IMPLICIT = ("cg", "cg_gauss_newton", "cg_normal", "neumann", "identity")
 SOLVERS = (*IMPLICIT, "explicit", "unrolled")
 
 
-def _mixed(lower, theta: Any, phi: Any, v: Any) -> Any:
-  """Returns - d/dphi < v, grad_theta lower(theta, phi) >."""
+def mixed_product(lower, theta: Any, phi: Any, v: Any) -> Any:
+  """Returns - d/dphi < v, grad_theta lower(theta, phi) >, like phi."""
 
   def along_v(phi):
     _, tangent = jax.jvp(lambda t: lower(t, phi), (theta,), (v,))
@@ -80,7 +80,7 @@ def _implicit(lower, upper, theta, phi, residuals, solver, damping, options):
     semidefinite=gauss_newton,
     **options,
   )
-  return _mixed(lower, theta, phi, info.solution), info
+  return mixed_product(lower, theta, phi, info.solution), info
 
 
 def _unrolled(lower, upper, theta, phi, step_size, steps):
@@ -95,7 +95,7 @@ def _unrolled(lower, upper, theta, phi, step_size, steps):
 def _explicit(lower, upper, theta, phi, step_size):
   slope = jax.grad(upper)(gradient_step(lower, theta, phi, step_size))
   v = jax.tree.map(lambda leaf: step_size * leaf, slope)
-  return _mixed(lower, theta, phi, v), _exact(v)
+  return mixed_product(lower, theta, phi, v), _exact(v)
 
 
 def hypergradient(

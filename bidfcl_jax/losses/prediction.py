@@ -154,13 +154,23 @@ def weighted_cells(
   return Cells(Outcomes(revenue, cost), Outcomes(revenue_scale, cost_scale))
 
 
+def teacher_cells(teacher: Outcomes, *, learn_cost: bool = True) -> Cells:
+  """Builds cells whose labels are the teacher's, factual ones included (ours).
+
+  The rows lend their covariates, not their outcomes.
+
+  Args:
+    teacher: `[n, M]`, scaled units.
+    learn_cost: False where the arm's cost is known: its cells count 0.
+  """
+  one = jnp.ones_like(teacher.revenue)
+  return Cells(teacher, Outcomes(one, one if learn_cost else 0 * one))
+
+
 def additive_cells(
   correction: Outcomes, teacher: Outcomes, *, learn_cost: bool = True
 ) -> Cells:
-  """Builds cells whose labels are the teacher's plus a correction (ours).
-
-  y_ij = teacher_ij + A_phi(x_i)_j on all cells, factual ones included: the
-  rows lend their covariates, not their outcomes.
+  """Builds cells with labels teacher_ij + A_phi(x_i)_j; see teacher_cells.
 
   Args:
     correction: A_phi, `[n, M]`, scaled units.
@@ -168,8 +178,7 @@ def additive_cells(
     learn_cost: False where the arm's cost is known: its cells count 0.
   """
   label = jax.tree.map(jnp.add, teacher, correction)
-  one = jnp.ones_like(label.revenue)
-  return Cells(label, Outcomes(one, one if learn_cost else 0 * one))
+  return teacher_cells(label, learn_cost=learn_cost)
 
 
 def cell_residuals(

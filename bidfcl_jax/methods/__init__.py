@@ -25,7 +25,13 @@ from bidfcl_jax.methods import (
   stacking,
   two_stage,
 )
-from bidfcl_jax.methods.method import Method, Stage, State, study_budget
+from bidfcl_jax.methods.method import (
+  Method,
+  Stage,
+  State,
+  predict_rows,
+  study_budget,
+)
 
 _REGISTRY = {
   **two_stage.METHODS,
@@ -93,5 +99,6 @@ __all__ = [
   "check_name",
   "make",
   "names",
+  "predict_rows",
   "study_budget",
 ]

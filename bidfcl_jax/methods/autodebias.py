@@ -23,15 +23,16 @@ import optax
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.data.batches import batches_per_epoch
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.losses.value import weighted_mean
-from bidfcl_jax.methods.meta_step import meta_gradient, meta_update
+from bidfcl_jax.methods.effects import arm_means
+from bidfcl_jax.methods.meta_step import meta_gradient
 from bidfcl_jax.methods.method import Method, State, to_scaled
 from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
   guarded_update,
+  meta_update,
   money_apply,
   plain_init,
   reported,
@@ -84,16 +85,9 @@ def init_meta(study: Study, scale) -> dict[str, Any]:
   """Returns phi at its start: weights 1, m at the arms' RCT means."""
   rct = to_scaled(study.rct_train, scale)
   d, arms = rct.features.shape[1], study.arms
-  counts = np.bincount(rct.arm, weights=rct.weight, minlength=arms)
-
-  def means(values):
-    sums = np.bincount(
-      rct.arm, weights=np.asarray(rct.weight * values), minlength=arms
-    )
-    return sums / np.maximum(counts, 1)
-
-  learnt = means(rct.cost) if scale.learn_cost else np.zeros(arms)
-  base = np.concatenate([means(rct.revenue), learnt])
+  means = arm_means(rct, arms)
+  learnt = means.cost if scale.learn_cost else np.zeros(arms)
+  base = np.concatenate([means.revenue, learnt])
   return {
     "w1": {
       "features": jnp.zeros(d),
@@ -251,11 +245,9 @@ def make_autodebias(config: Config) -> Method:
 
   def fixed(state, study: Study) -> Delayed:
     del state
-    epochs = min(settings.delay, source.epochs // 3)
-    a_pass = batches_per_epoch(len(study.obs), source.batch)
+    delay = min(settings.delay, source.epochs // 3)
     return Delayed(
-      total_steps(study, "pair", source, source.epochs),
-      jnp.asarray(epochs * a_pass),
+      *(total_steps(study, "pair", source, n) for n in (source.epochs, delay))
     )
 
   apply = money_apply(network)

@@ -32,7 +32,12 @@ from bidfcl_jax.methods.taught import (
   TaughtState,
   draw_sources,
 )
-from bidfcl_jax.methods.updates import guarded_update, reported, select
+from bidfcl_jax.methods.updates import (
+  guarded_update,
+  meta_update,
+  reported,
+  select,
+)
 from bidfcl_jax.types import Samples
 
 
@@ -187,17 +192,23 @@ def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
     step_size=step_size,
     steps=steps,
   )
-  updates, adam = parts.bridge_adam.update(
-    gradient, state.bridge_optimiser, state.bridge
-  )
   alive = jnp.sum(samples.weight) > 0
-  new = state.replace(
-    bridge=optax.apply_updates(state.bridge, updates), bridge_optimiser=adam
+  allowed = alive & info.accepted
+  bridge, adam = meta_update(
+    parts.bridge_adam,
+    gradient,
+    state.bridge,
+    state.bridge_optimiser,
+    allowed,
+  )
+  moved = state.replace(
+    bridge=bridge,
+    bridge_optimiser=adam,
+    pricing=select(alive, pricing, state.pricing),
   )
   if bilevel.carry_solution:
-    new = new.replace(solution=info.solution)
-  moved = select(alive & info.accepted, new, state)
-  moved = moved.replace(pricing=select(alive, pricing, state.pricing))
+    kept = select(allowed, info.solution, state.solution)
+    moved = moved.replace(solution=kept)
 
   norm = optax.tree.norm(gradient)
   metrics |= {

@@ -17,19 +17,19 @@ import jax
 import jax.numpy as jnp
 
 from bidfcl_jax.config import CausalEmbeddingsConfig, Config
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import Method
 from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
-  Schedule,
   guarded_update,
   money_apply,
   plain_init,
   restart,
-  total_steps,
+  schedule,
 )
 from bidfcl_jax.models import Network, make_target
-from bidfcl_jax.types import Samples, Study
+from bidfcl_jax.types import Samples
 
 DIRECTIONS = ("one", "both")
 
@@ -123,11 +123,7 @@ def embeddings_loss(
 def make_causal_embeddings(config: Config) -> Method:
   """CausE: OBS and RCT rows share a trunk, and their output layers attract."""
   settings, source = config.causal_embeddings, config.obs
-  if settings.direction not in DIRECTIONS:
-    raise ValueError(
-      f"causal_embeddings.direction={settings.direction!r} is not one of "
-      f"{', '.join(DIRECTIONS)}"
-    )
+  one_of("causal_embeddings.direction", settings.direction, DIRECTIONS)
   network = make_target(config.network)
   both = two_sided(network, settings.direction)
 
@@ -149,16 +145,12 @@ def make_causal_embeddings(config: Config) -> Method:
       state, value, gradient, batch.samples.weight, source, aux.total
     )
 
-  def fixed(state, study: Study):
-    del state
-    return Schedule(total_steps(study, "pair", source, source.epochs))
-
   stage = batch_stage(
     source,
     learn,
     apply=money_apply(both),
     enter=restart(both, source),
-    fixed=fixed,
+    fixed=schedule("pair", source),
     reads="pair",
   )
   return Method(

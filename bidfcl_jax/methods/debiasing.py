@@ -28,24 +28,24 @@ from bidfcl_jax.losses.reweighting import doubly_robust_loss, reweighted_loss
 from bidfcl_jax.losses.value import received, safe_ratio
 from bidfcl_jax.methods.learnt_propensity import (
   init_propensity,
-  propensity_logits,
   propensity_weights,
   weight_variance,
 )
-from bidfcl_jax.methods.meta_step import meta_gradient, meta_update
+from bidfcl_jax.methods.meta_step import meta_gradient
 from bidfcl_jax.methods.method import Method, State
 from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
   Schedule,
+  fresh_state,
   guarded_update,
-  make_optimiser,
+  meta_update,
   money_apply,
   plain_init,
   reported,
   restart,
-  total_steps,
+  schedule,
 )
-from bidfcl_jax.models import make_target
+from bidfcl_jax.models import make_scores, make_target
 from bidfcl_jax.types import Samples, Study
 
 
@@ -87,7 +87,7 @@ def make_lower(network, config: Config, state, samples: Samples):
   learn_cost = state.scale.learn_cost
 
   def weights(phi):
-    logits = propensity_logits(config, phi, samples.features)
+    logits = make_scores(config.network).apply(phi, samples.features)
     return propensity_weights(logits, samples, cap=config.debias.cap)
 
   if state.imputer is None:
@@ -204,9 +204,7 @@ def make_learnt_propensity(name: str, *, robust: bool):
       if robust:
         features = study.obs.features.shape[1]
         params = network.init(jax.random.fold_in(key, 2), features, study.arms)
-        imputer = base.replace(
-          target=params, optimiser=make_optimiser(source).init(params)
-        )
+        imputer = fresh_state(params, source, base.scale)
       return DebiasState(
         **vars(base),
         meta=phi,
@@ -228,17 +226,13 @@ def make_learnt_propensity(name: str, *, robust: bool):
       metrics["skipped"] = jnp.maximum(metrics["skipped"], refused)
       return state, seen | metrics
 
-    def fixed(state, study: Study):
-      del state
-      return Schedule(total_steps(study, "pair", source, source.epochs))
-
     apply = money_apply(network)
     stage = batch_stage(
       source,
       learn,
       apply=apply,
       enter=restart(network, source),
-      fixed=fixed,
+      fixed=schedule("pair", source),
       reads="pair",
     )
     return Method(name=name, init=init, stages=(stage,), predict=apply)

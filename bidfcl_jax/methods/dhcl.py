@@ -30,8 +30,8 @@ from bidfcl_jax.methods.effects import arm_means
 from bidfcl_jax.methods.method import Method, State, study_scale
 from bidfcl_jax.methods.repairs import on_device
 from bidfcl_jax.methods.stages import loss_stage
-from bidfcl_jax.methods.updates import go_on, make_optimiser, total_steps
-from bidfcl_jax.models.mlp import MLP
+from bidfcl_jax.methods.updates import fresh_state, go_on, total_steps
+from bidfcl_jax.models import make_scores
 from bidfcl_jax.types import Array, Outcomes, Study
 
 
@@ -123,37 +123,28 @@ def make_dhcl(config: Config) -> Method:
     weight_decay=0.0,
   )
 
-  def module(outputs: int) -> MLP:
-    network = config.network
-    return MLP(network.hidden, outputs, network.activation, network.last_scale)
+  network = make_scores(config.network)
 
-  def scores(target, features) -> jax.Array:
-    outputs = target["head"]["bias"].shape[-1]
-    return module(outputs).apply({"params": target}, features)
+  def draw(key, study: Study):
+    return network.init(key, study.obs.features.shape[1], study.arms - 1)
 
   def init(key, study: Study) -> RoiState:
     rank, cost, gain = cost_order(study)
-    row = jnp.zeros((1, study.obs.features.shape[1]), float)
-    target = module(study.arms - 1).init(key, row)["params"]
     roi = gain / (cost[-1] - cost[0])
     scale = study_scale(study)
     # A treatment that earns nothing on average leaves only the spread of the
     # outcomes to be scaled by.
     unit = own.mean_roi / roi if roi > 0 else scale.cost / scale.revenue
     return RoiState(
-      step=jnp.zeros((), jnp.int32),
-      target=target,
-      optimiser=make_optimiser(source).init(target),
-      scale=scale,
+      **vars(fresh_state(draw(key, study), source, scale)),
       rank=jnp.asarray(rank, jnp.int32),
       cost=on_device(cost),
       unit=on_device(unit),
     )
 
   def enter(key, state, study: Study):
-    row = jnp.zeros((1, study.obs.features.shape[1]), float)
-    target = module(study.arms - 1).init(key, row)["params"]
-    return go_on(source)(key, state.replace(target=target), study)
+    state = state.replace(target=draw(key, study))
+    return go_on(source)(key, state, study)
 
   def fixed(state, study: Study) -> Fixed:
     shares = np.asarray(study.propensity)[np.argsort(state.rank)]
@@ -175,7 +166,7 @@ def make_dhcl(config: Config) -> Method:
       revenue=samples.revenue * scale.revenue * state.unit / span,
       cost=cost / span,
     )
-    cells = scores(target, samples.features)
+    cells = network.apply(target, samples.features)
     if cells.shape[1] == 1:
       value = direct_roi_loss(cells[:, 0], samples)
     else:
@@ -184,7 +175,7 @@ def make_dhcl(config: Config) -> Method:
     return value + own.l2 * sum(jnp.sum(k**2) for k in kernels), {}
 
   def predict(state: RoiState, features) -> Outcomes:
-    ratio = jax.nn.sigmoid(scores(state.target, features))
+    ratio = jax.nn.sigmoid(network.apply(state.target, features))
     factor = 1.0 if ratio.shape[1] == 1 else 2.0
     steps = jnp.diff(state.cost)
     returns = nonincreasing(factor * ratio / state.unit, steps)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.losses.prediction import additive_cells, cell_loss
+from bidfcl_jax.losses.prediction import cell_loss, teacher_cells
 from bidfcl_jax.losses.value import safe_ratio, weighted_mean
 from bidfcl_jax.methods.method import Method, Stage, to_money
 from bidfcl_jax.methods.objective import decision_loss
@@ -77,10 +77,7 @@ def _direct_stage(parts: Parts) -> Stage:
         decision,
         parts.surrogate,
       )
-      zero = jax.tree.map(jnp.zeros_like, taught_batch)
-      cells = additive_cells(
-        zero, taught_batch, learn_cost=state.scale.learn_cost
-      )
+      cells = teacher_cells(taught_batch, learn_cost=state.scale.learn_cost)
 
       def loss(theta):
         predicted = parts.target.apply(theta, samples.features)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import received, weighted_mean
 from bidfcl_jax.methods.method import Method, State, to_money
@@ -195,17 +196,10 @@ def _make(name: str, config: Config, network, loss, apply, enter, fixed):
   )
 
 
-def _check_form(name: str, form: str, allowed: tuple[str, ...]) -> None:
-  if form not in allowed:
-    raise ValueError(
-      f"distill.{name}={form!r} is not one of {', '.join(allowed)}"
-    )
-
-
 def make_kd_label(config: Config) -> Method:
   """KD-Label: the teacher's outcomes as a second label."""
   settings, network = config.distill, make_target(config.network)
-  _check_form("label_form", settings.label_form, LABEL_FORMS)
+  one_of("distill.label_form", settings.label_form, LABEL_FORMS)
 
   def loss(key, target, state, batch, aux: Taught):
     samples, learn_cost = batch.samples, state.scale.learn_cost
@@ -239,7 +233,7 @@ def make_kd_label(config: Config) -> Method:
 def make_kd_feature(config: Config) -> Method:
   """KD-Feature: the teacher's last hidden layer as a guide."""
   settings, network = config.distill, make_target(config.network)
-  _check_form("feature_form", settings.feature_form, FEATURE_FORMS)
+  one_of("distill.feature_form", settings.feature_form, FEATURE_FORMS)
   concat = settings.feature_form == "concat"
   share = settings.feature_weight if settings.feature_form == "hint" else 0.0
   if concat:

@@ -12,15 +12,17 @@ The imputer is warmed up alone, before the target moves.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.reweighting import doubly_robust_loss, reweighted_loss
 from bidfcl_jax.losses.value import received
-from bidfcl_jax.methods.method import Method, Stage, State, to_scaled
+from bidfcl_jax.methods.method import Method, State
 from bidfcl_jax.methods.propensity import (
   PropensityState,
   Weights,
@@ -29,10 +31,11 @@ from bidfcl_jax.methods.propensity import (
   logging_enter,
   logging_init,
 )
+from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.updates import (
+  fresh_state,
   go_on,
   guarded_update,
-  make_optimiser,
   money_apply,
   total_steps,
 )
@@ -57,11 +60,7 @@ def make_doubly_robust(config: Config) -> Method:
   """DR-JT: imputer warm-up, then imputer and target in turn, on OBS."""
   check_propensity(config)
   settings, source = config.propensity, config.obs
-  if settings.imputation not in IMPUTATIONS:
-    raise ValueError(
-      f"propensity.imputation={settings.imputation!r} is not one of "
-      f"{', '.join(IMPUTATIONS)}"
-    )
+  one_of("propensity.imputation", settings.imputation, IMPUTATIONS)
   residual = settings.imputation == "residual"
   imputer_source = dataclasses.replace(
     source, learning_rate=settings.imputer_learning_rate
@@ -75,12 +74,7 @@ def make_doubly_robust(config: Config) -> Method:
     imputer = network.init(jax.random.fold_in(key, 1), features, study.arms)
     return DoublyRobustState(
       **vars(base),
-      imputer=State(
-        step=jnp.zeros((), jnp.int32),
-        target=imputer,
-        optimiser=make_optimiser(imputer_source).init(imputer),
-        scale=base.scale,
-      ),
+      imputer=fresh_state(imputer, imputer_source, base.scale),
     )
 
   def fixed(state, study: Study) -> Weights:
@@ -131,50 +125,37 @@ def make_doubly_robust(config: Config) -> Method:
     value, gradient = jax.value_and_grad(loss)(state.target)
     return guarded_update(state, value, gradient, samples.weight, source, total)
 
-  def stage(name: str, epochs: int, enter, *, train_target: bool) -> Stage:
-    def step(key, state, block, aux: Weights):
-      del key
+  def learn(key, state, batch, aux: Weights, *, train_target: bool):
+    del key
+    inverse = aux.row[batch.rows]
+    state, metrics = imputer_step(state, batch.samples, inverse, aux.total)
+    metrics["imputer_loss"] = metrics.pop("loss")
+    if train_target:
+      state, own = target_step(state, batch.samples, inverse, aux.total)
+      skipped = jnp.maximum(metrics["skipped"], own["skipped"])
+      metrics = metrics | own | {"skipped": skipped}
+    return state, aux.report | metrics
 
-      def one(state, batch):
-        samples, rows = batch
-        samples = to_scaled(samples, state.scale)
-        inverse = aux.row[rows]
-        state, metrics = imputer_step(state, samples, inverse, aux.total)
-        metrics["imputer_loss"] = metrics.pop("loss")
-        if train_target:
-          state, own = target_step(state, samples, inverse, aux.total)
-          skipped = jnp.maximum(metrics["skipped"], own["skipped"])
-          metrics = metrics | own | {"skipped": skipped}
-        return state, aux.report | metrics
-
-      return jax.lax.scan(one, state, (block.samples, block.rows))
-
-    return Stage(
-      name=name,
-      reads="obs",
-      batch=source.batch,
-      epochs=epochs,
-      period=1,
-      keep=train_target,
-      apply=money_apply(network) if train_target else None,
-      enter=enter,
-      fixed=fixed,
-      step=step,
-    )
-
+  warm = batch_stage(
+    dataclasses.replace(source, epochs=settings.imputer_epochs),
+    functools.partial(learn, train_target=False),
+    name="imputer",
+    apply=None,
+    enter=logging_enter(network, config),
+    fixed=fixed,
+  )
+  joint = batch_stage(
+    source,
+    functools.partial(learn, train_target=True),
+    apply=money_apply(network),
+    # The imputer learnt what this very target leaves unexplained.
+    enter=go_on(source),
+    fixed=fixed,
+  )
   return Method(
     name="DR-JT",
     init=init,
-    stages=(
-      stage(
-        "imputer",
-        settings.imputer_epochs,
-        logging_enter(network, config),
-        train_target=False,
-      ),
-      # The imputer learnt what this very target leaves unexplained.
-      stage("obs", source.epochs, go_on(source), train_target=True),
-    ),
+    stages=(warm._replace(keep=False), joint),
     predict=money_apply(network),
   )
 

@@ -16,17 +16,18 @@ import jax.numpy as jnp
 from bidfcl_jax.config import Config
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import received, weighted_mean
-from bidfcl_jax.methods.method import Method, State, study_scale, to_money
+from bidfcl_jax.methods.method import Method
 from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.updates import (
   Schedule,
-  go_on,
-  make_optimiser,
-  total_steps,
+  money_apply,
+  plain_init,
+  restart,
+  schedule,
 )
-from bidfcl_jax.models import make_target
+from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.models.heads import linear_heads
-from bidfcl_jax.types import Array, Outcomes, Samples, Study
+from bidfcl_jax.types import Array, Outcomes, Samples
 
 
 def targeted_loss(
@@ -65,23 +66,29 @@ def targeted_loss(
   return weighted_mean(error, samples.weight)
 
 
-def _draw_target(network, key, study: Study):
-  """Draws F as TSM-SL does from the same key, then g; epsilon is 0."""
-  arms, features = study.arms, study.rct_train.features.shape[1]
-  outcomes = network.init(key, features, arms)
-  kernel = outcomes["head"]["kernel"]
-  draw = jax.nn.initializers.lecun_normal()
-  zeros = jnp.zeros(arms, kernel.dtype)
-  return {
-    "outcomes": outcomes,
-    "propensity": {
-      "kernel": draw(
-        jax.random.fold_in(key, 1), (len(kernel), arms), kernel.dtype
-      ),
-      "bias": zeros,
-    },
-    "epsilon": Outcomes(zeros, zeros),
-  }
+def with_propensity(network: Network) -> Network:
+  """Adds g and epsilon to a network's parameters; applies F alone.
+
+  F is drawn as TSM-SL draws it from the same key; epsilon begins at 0.
+  """
+
+  def init(key, features, arms):
+    outcomes = network.init(key, features, arms)
+    kernel = outcomes["head"]["kernel"]
+    zeros = jnp.zeros(arms, kernel.dtype)
+    draw = jax.nn.initializers.lecun_normal()
+    own = draw(jax.random.fold_in(key, 1), (len(kernel), arms), kernel.dtype)
+    return {
+      "outcomes": outcomes,
+      "propensity": {"kernel": own, "bias": zeros},
+      "epsilon": Outcomes(zeros, zeros),
+    }
+
+  return Network(
+    init,
+    lambda params, x: network.apply(params["outcomes"], x),
+    lambda params, x: network.represent(params["outcomes"], x),
+  )
 
 
 def _check(config: Config) -> None:
@@ -98,28 +105,11 @@ def make_dragonnet(config: Config) -> Method:
   """DragonNet on OBS rows."""
   _check(config)
   settings, source = config.dragonnet, config.obs
-  network = make_target(config.network)
-
-  def init(key, study: Study) -> State:
-    target = _draw_target(network, key, study)
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      target=target,
-      optimiser=make_optimiser(source).init(target),
-      scale=study_scale(study),
-    )
-
-  def enter(key, state, study: Study):
-    target = _draw_target(network, key, study)
-    return go_on(source)(key, state.replace(target=target), study)
-
-  def fixed(state, study: Study) -> Schedule:
-    del state
-    return Schedule(total_steps(study, "obs", source, source.epochs))
+  network = with_propensity(make_target(config.network))
 
   def loss(target, samples, rows, state, aux: Schedule):
     del rows
-    units = network.represent(target["outcomes"], samples.features)
+    units = network.represent(target, samples.features)
     predicted = linear_heads(target["outcomes"], units)
     head = target["propensity"]
     log_share = jax.nn.log_softmax(units @ head["kernel"] + head["bias"])
@@ -139,12 +129,20 @@ def make_dragonnet(config: Config) -> Method:
     value += jnp.where(begun, settings.targeted_weight, 0) * targeted
     return value, {"propensity_log_loss": surprise, "targeted": targeted}
 
-  def apply(state, features):
-    predicted = network.apply(state.target["outcomes"], features)
-    return to_money(predicted, state.scale)
-
-  stage = loss_stage(source, loss, apply=apply, enter=enter, fixed=fixed)
-  return Method(name="DragonNet", init=init, stages=(stage,), predict=apply)
+  apply = money_apply(network)
+  stage = loss_stage(
+    source,
+    loss,
+    apply=apply,
+    enter=restart(network, source),
+    fixed=schedule("obs", source),
+  )
+  return Method(
+    name="DragonNet",
+    init=plain_init(network, source),
+    stages=(stage,),
+    predict=apply,
+  )
 
 
 METHODS = {"DragonNet": make_dragonnet}

@@ -35,12 +35,13 @@ from bidfcl_jax.types import Array, Outcomes, Samples, Study
 
 
 def arm_means(samples: Samples, arms: int) -> Outcomes:
-  """Returns the mean outcomes of each arm `[M]`, float64; 0 without a row."""
-  arm = np.asarray(samples.arm)
-  counts = np.maximum(np.bincount(arm, minlength=arms), 1)
+  """Returns weighted mean outcomes of each arm `[M]`, float64; 0 if empty."""
+  arm, weight = np.asarray(samples.arm), np.asarray(samples.weight, np.float64)
+  total = np.bincount(arm, weight, arms)
+  total = np.where(total > 0, total, 1)
 
   def mean(values):
-    return np.bincount(arm, np.asarray(values, np.float64), arms) / counts
+    return np.bincount(arm, weight * np.asarray(values), arms) / total
 
   return Outcomes(mean(samples.revenue), mean(samples.cost))
 

@@ -13,17 +13,17 @@ import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.members import host_stage
 from bidfcl_jax.methods.method import Method, Stage, State
 from bidfcl_jax.methods.stages import loss_stage
 from bidfcl_jax.methods.two_stage import obs_stage
 from bidfcl_jax.methods.updates import (
-  Schedule,
   go_on,
   money_apply,
   plain_init,
-  total_steps,
+  schedule,
 )
 from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.types import Study
@@ -65,10 +65,7 @@ def anchored_finetune(config: Config, network: Network) -> Stage:
     ValueError: unknown `simple.layers`, or a negative `simple.pull`.
   """
   source, simple = config.finetune, config.simple
-  if simple.layers not in LAYERS:
-    raise ValueError(
-      f"simple.layers={simple.layers!r} is not one of {', '.join(LAYERS)}"
-    )
+  one_of("simple.layers", simple.layers, LAYERS)
   if simple.pull < 0:
     raise ValueError(f"simple.pull={simple.pull} must not be negative")
   begin = go_on(source)
@@ -89,9 +86,7 @@ def anchored_finetune(config: Config, network: Network) -> Stage:
     loss,
     apply=money_apply(network),
     enter=enter,
-    fixed=lambda state, study: Schedule(
-      total_steps(study, "rct", source, source.epochs)
-    ),
+    fixed=schedule("rct", source),
     name="finetune",
     reads="rct",
   )

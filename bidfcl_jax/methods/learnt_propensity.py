@@ -13,7 +13,7 @@ import numpy as np
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.losses.value import received, safe_ratio, weighted_mean
-from bidfcl_jax.models import MLP
+from bidfcl_jax.models import make_scores
 from bidfcl_jax.types import Array, Samples, Study
 
 
@@ -50,26 +50,15 @@ def weight_variance(weights: Array, samples: Samples) -> jax.Array:
   return weighted_mean((weights - mean) ** 2, samples.weight)
 
 
-def _module(config: Config, arms: int) -> MLP:
-  network = config.network
-  return MLP(network.hidden, arms, network.activation, network.last_scale)
-
-
-def propensity_logits(config: Config, phi: Any, features) -> jax.Array:
-  """Returns P_phi, `[n, M]`."""
-  arms = phi["head"]["bias"].shape[-1]
-  return _module(config, arms).apply({"params": phi}, features)
-
-
 def init_propensity(key, config: Config, study: Study) -> Any:
   """Draws phi; its last bias makes q near the arms' shares in OBS."""
-  features = jnp.zeros((1, study.obs.features.shape[1]))
-  phi = _module(config, study.arms).init(key, features)["params"]
+  features = study.obs.features.shape[1]
+  phi = make_scores(config.network).init(key, features, study.arms)
   counts = np.bincount(
     study.obs.arm, weights=study.obs.weight, minlength=study.arms
   )
   # A rarer arm would begin at the cap, where the gradient is 0.
   least = min(0.5, 2 / config.debias.cap)
   share = np.clip(counts / max(counts.sum(), 1), least, 0.99)
-  bias = jnp.asarray(np.log(share / (1 - share)), features.dtype)
+  bias = jnp.asarray(np.log(share / (1 - share)), float)
   return {**phi, "head": {**phi["head"], "bias": bias}}

@@ -7,7 +7,6 @@ dealt into folds, and a row's propensity comes from the network that never saw
 its fold.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -19,9 +18,8 @@ from bidfcl_jax.config import Config
 from bidfcl_jax.data.batches import batches_per_epoch, epoch_rows, take_block
 from bidfcl_jax.keys import host_generator, stream
 from bidfcl_jax.losses.value import received, weighted_mean
-from bidfcl_jax.methods.method import State
-from bidfcl_jax.methods.updates import guarded_update, make_optimiser, select
-from bidfcl_jax.models import MLP
+from bidfcl_jax.methods.updates import fresh_state, guarded_update, select
+from bidfcl_jax.models import make_scores
 from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Samples, Study
 
@@ -46,32 +44,21 @@ class LoggingPolicy:
   split: jax.Array
 
 
-def _module(config: Config, arms: int) -> MLP:
-  network = config.network
-  return MLP(network.hidden, arms, network.activation, network.last_scale)
-
-
 def _logits(config: Config, params, features) -> jax.Array:
-  arms = params["head"]["bias"].shape[-1]
-  return _module(config, arms).apply({"params": params}, features)
+  return make_scores(config.network).apply(params, features)
 
 
 def _cross_entropy(logits, arm, weight) -> jax.Array:
   return -weighted_mean(received(jax.nn.log_softmax(logits), arm), weight)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _draw(module: MLP, keys, row):
-  return jax.vmap(lambda key: module.init(key, row)["params"])(keys)
-
-
 def init_policy(key: jax.Array, config: Config, study: Study) -> LoggingPolicy:
   """Draws K networks of the size that the study needs."""
   folds = config.propensity.folds
-  row = jnp.zeros((1, study.obs.features.shape[1]), float)
-  keys = jax.random.split(key, folds)
+  features, init = study.obs.features.shape[1], make_scores(config.network).init
+  drawn = jax.vmap(lambda key: init(key, features, study.arms))
   return LoggingPolicy(
-    params=_draw(_module(config, study.arms), keys, row),
+    params=drawn(jax.random.split(key, folds)),
     temperature=jnp.ones(folds),
     log_loss=jnp.full(folds, jnp.nan, float),
     split=jax.random.key_data(key),
@@ -198,10 +185,6 @@ def make_policy_fit(config: Config):
   """
   source = config.obs
 
-  def start(params):
-    optimiser = make_optimiser(source).init(params)
-    return State(jnp.zeros((), jnp.int32), params, optimiser, None)
-
   def learn(states, rows, data: _Rows):
     block = take_block(data.samples, rows)
 
@@ -229,7 +212,9 @@ def make_policy_fit(config: Config):
   def fit(key: jax.Array, study: Study) -> LoggingPolicy:
     policy = init_policy(key, config, study)
     data = _rows(key, config, study)
-    states = jax.vmap(start)(policy.params)
+    states = jax.vmap(lambda params: fresh_state(params, source, None))(
+      policy.params
+    )
     best = jnp.full(config.propensity.folds, jnp.inf, float)
     for number in range(config.propensity.epochs):
       order = epoch_rows(

@@ -14,6 +14,7 @@ from bidfcl_jax.config import Config
 from bidfcl_jax.methods.method import Stage
 from bidfcl_jax.methods.two_stage import finetune_stage, obs_stage
 from bidfcl_jax.models import Network
+from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Outcomes, Study
 
 
@@ -28,6 +29,23 @@ def mean_outcomes(network: Network, members: Any, features) -> Outcomes:
   """Returns the members' mean prediction `[n, M]`, scaled units."""
   every = jax.vmap(network.apply, in_axes=(0, None))(members, features)
   return jax.tree.map(lambda cells: jnp.mean(cells, axis=0), every)
+
+
+def mean_in_chunks(network: Network, members: Any, features) -> Outcomes:
+  """Returns the members' mean prediction of many rows, scaled units.
+
+  Args:
+    network: the members'.
+    members: stacked `[K, ...]`.
+    features: `[n, d]` on the host.
+
+  Returns:
+    Outcomes `[n, M]` on the device, made with bounded memory.
+  """
+  taught = apply_in_chunks(
+    lambda members, x: mean_outcomes(network, members, x), members, features
+  )
+  return jax.tree.map(jnp.asarray, taught)
 
 
 def host_stage(name: str, enter) -> Stage:

@@ -14,10 +14,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from bidfcl_jax.bilevel import all_finite, hypergradient
-from bidfcl_jax.methods.updates import select
 
 
 def meta_gradient(
@@ -48,16 +46,3 @@ def meta_gradient(
   if direct is not None:
     gradient = jax.tree.map(jnp.add, gradient, jax.grad(direct)(phi))
   return gradient, info.accepted & all_finite(gradient)
-
-
-def meta_update(
-  optimiser: optax.GradientTransformation,
-  gradient: Any,
-  phi: Any,
-  optimiser_state: Any,
-  allowed: jax.Array,
-) -> tuple[Any, Any]:
-  """Moves phi where allowed; else phi and Adam's state stay to the bit."""
-  updates, moved = optimiser.update(gradient, optimiser_state, phi)
-  new = optax.apply_updates(phi, updates), moved
-  return select(allowed, new, (phi, optimiser_state))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
+from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Array, Outcomes, Samples, Study
 
 
@@ -105,6 +106,22 @@ class Method(NamedTuple):
   stages: tuple[Stage, ...]
   predict: Callable[[State, Array], Outcomes]
   fit: Callable[[jax.Array, Study], Any] | None = None
+
+
+def predict_rows(method: Method, state: Any, features: Array) -> Outcomes:
+  """Predicts many rows with bounded device memory.
+
+  Args:
+    method: the Method.
+    state: its state, or what its `fit` returned.
+    features: `[n, d]` on the host.
+
+  Returns:
+    Outcomes `[n, M]` of NumPy arrays, original units.
+  """
+  if method.fit is not None:
+    return method.predict(state, features)
+  return apply_in_chunks(method.predict, state, features)
 
 
 def study_budget(config: Config, study: Study) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from flax import struct
 
 from bidfcl_jax.config import Config
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.data.overlap import effective_size
 from bidfcl_jax.keys import stream
 from bidfcl_jax.losses.reweighting import NORMALISE, reweighted_loss
@@ -77,11 +78,7 @@ def check_propensity(config: Config) -> None:
       f"propensity.folds={settings.folds}, propensity.epochs="
       f"{settings.epochs}: both must be at least 1"
     )
-  if settings.normalise not in NORMALISE:
-    raise ValueError(
-      f"propensity.normalise={settings.normalise!r} is not one of "
-      f"{', '.join(NORMALISE)}"
-    )
+  one_of("propensity.normalise", settings.normalise, NORMALISE)
 
 
 def logging_init(network, config: Config):

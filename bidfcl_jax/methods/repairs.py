@@ -16,8 +16,7 @@ import numpy as np
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.losses.value import safe_ratio
+from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.methods.members import host_stage
 from bidfcl_jax.methods.method import Method, State, to_money, to_scaled
 from bidfcl_jax.methods.stages import loss_stage
@@ -136,17 +135,16 @@ def make_weighted_union(config: Config) -> Method:
     )
 
   def loss(target, samples, rows, state, aux: Weighted):
-    own = aux.weights[(rows >= aux.first_rct).astype(jnp.int32)]
-    weight = samples.weight * own
-    predicted = network.apply(target, samples.features)
-    mean = factual_loss(
-      predicted,
-      samples.replace(weight=weight),
-      learn_cost=state.scale.learn_cost,
-    )
     # Divided by the batch's rows, not by its weights, for the gradient to be
     # that of the two means in expectation.
-    return mean * safe_ratio(jnp.sum(weight), jnp.sum(samples.weight)), {}
+    value = reweighted_loss(
+      network.apply(target, samples.features),
+      samples,
+      aux.weights[(rows >= aux.first_rct).astype(jnp.int32)],
+      normalise="plain",
+      learn_cost=state.scale.learn_cost,
+    )
+    return value, {}
 
   return Method(
     name="UNION-w",

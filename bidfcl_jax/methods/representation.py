@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bidfcl_jax.config import CfrConfig, Config
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.distances import mmd, wasserstein
 from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.losses.value import weighted_mean
@@ -134,10 +135,7 @@ def imbalance(
 
 
 def _check(settings: CfrConfig) -> None:
-  if settings.against not in AGAINST:
-    raise ValueError(
-      f"cfr.against={settings.against!r} is not one of {', '.join(AGAINST)}"
-    )
+  one_of("cfr.against", settings.against, AGAINST)
   if settings.rows < 1 or settings.least_rows < 1:
     raise ValueError(
       f"cfr.rows={settings.rows}, cfr.least_rows={settings.least_rows}: both "

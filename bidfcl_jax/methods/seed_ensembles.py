@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.losses.prediction import additive_cells, cell_loss
+from bidfcl_jax.losses.prediction import cell_loss, teacher_cells
 from bidfcl_jax.methods.members import (
   empty_members,
+  mean_in_chunks,
   mean_outcomes,
   member_stages,
   repeated_stages,
@@ -40,7 +40,6 @@ from bidfcl_jax.methods.updates import (
   total_steps,
 )
 from bidfcl_jax.models import Network, make_target
-from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Outcomes, Study
 
 
@@ -120,23 +119,14 @@ def student_stage(config: Config, networks: Networks, *, begin: int | None):
     return begun(key, state, study)
 
   def fixed(state, study: Study) -> Lesson:
-    taught = apply_in_chunks(
-      lambda members, x: mean_outcomes(networks.teacher, members, x),
-      state.members,
-      study.obs.features,
-    )
     return Lesson(
       total_steps(study, "obs", source, source.epochs),
-      jax.tree.map(jnp.asarray, taught),
+      mean_in_chunks(networks.teacher, state.members, study.obs.features),
     )
 
   def loss(target, samples, rows, state, aux: Lesson):
     taught = jax.tree.map(lambda cells: cells[rows], aux.taught)
-    cells = additive_cells(
-      jax.tree.map(jnp.zeros_like, taught),
-      taught,
-      learn_cost=state.scale.learn_cost,
-    )
+    cells = teacher_cells(taught, learn_cost=state.scale.learn_cost)
     predicted = networks.target.apply(target, samples.features)
     return cell_loss(predicted, cells, samples.weight), {}
 

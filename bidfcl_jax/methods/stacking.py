@@ -30,7 +30,7 @@ from bidfcl_jax.methods.method import (
   to_scaled,
 )
 from bidfcl_jax.methods.pricing import ALL_ROWS
-from bidfcl_jax.methods.teachers import fold_of, without_fold
+from bidfcl_jax.methods.teachers import unseen_outcomes, without_fold
 from bidfcl_jax.methods.two_stage import obs_stage, rct_stage
 from bidfcl_jax.methods.updates import plain_init
 from bidfcl_jax.models import make_target
@@ -228,13 +228,7 @@ def make_stack(config: Config) -> Method:
     del key
     rct = study.rct_train
     first = apply_in_chunks(network.apply, state.first, rct.features)
-    every = apply_in_chunks(
-      jax.vmap(network.apply, in_axes=(0, None), out_axes=1),
-      state.members,
-      rct.features,
-    )
-    own = fold_of(np.asarray(rct.group), folds)
-    unseen = jax.tree.map(lambda cells: cells[np.arange(len(rct)), own], every)
+    unseen = unseen_outcomes(network, state.members, rct)
     scaled = to_scaled(rct, state.scale)
     arm = np.asarray(rct.arm)
 

@@ -15,11 +15,10 @@ from bidfcl_jax.data.batches import Block
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import Stage, to_scaled
 from bidfcl_jax.methods.updates import (
-  Schedule,
   guarded_update,
   money_apply,
   reported,
-  total_steps,
+  schedule,
 )
 from bidfcl_jax.models import Network
 
@@ -116,16 +115,12 @@ def prediction_stage(
     learn_cost = state.scale.learn_cost
     return factual_loss(predicted, samples, learn_cost=learn_cost), {}
 
-  def fixed(state, study):
-    del state
-    return Schedule(total_steps(study, reads, source, source.epochs))
-
   return loss_stage(
     source,
     loss,
     apply=money_apply(network),
     enter=enter,
-    fixed=fixed,
+    fixed=schedule(reads, source),
     name=name,
     reads=reads,
   )

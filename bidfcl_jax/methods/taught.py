@@ -16,7 +16,11 @@ from flax import struct
 
 from bidfcl_jax.config import Config, LowerConfig, SourceConfig
 from bidfcl_jax.methods import pricing as pricing_lib
-from bidfcl_jax.methods.members import empty_members, mean_outcomes
+from bidfcl_jax.methods.members import (
+  empty_members,
+  mean_in_chunks,
+  mean_outcomes,
+)
 from bidfcl_jax.methods.method import State, study_budget, to_money
 from bidfcl_jax.methods.objective import Sources, needs_obs
 from bidfcl_jax.methods.pricing import Evidence, Pricing, needs_labels
@@ -34,7 +38,6 @@ from bidfcl_jax.methods.updates import (
   total_steps,
 )
 from bidfcl_jax.models import Network
-from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Outcomes, Samples, Study
 
 
@@ -127,15 +130,13 @@ def with_labels(parts: Parts, state, study: Study, samples) -> Evidence:
   config = parts.config
   labels = None
   if needs_labels(config.decision):
-    labels = jax.jit(
-      lambda members, samples: taught_on_rct(
-        parts.networks.teacher,
-        members,
-        samples,
-        state.scale,
-        cross_fit=config.bilevel.cross_fit,
-      )
-    )(state.members, samples)
+    labels = taught_on_rct(
+      parts.networks.teacher,
+      state.members,
+      samples,
+      state.scale,
+      cross_fit=config.bilevel.cross_fit,
+    )
   return Evidence(samples, jnp.asarray(study.propensity, float), labels)
 
 
@@ -238,14 +239,11 @@ def fixed_taught(parts: Parts):
   config, source = parts.config, parts.lower
 
   def fixed(state, study: Study) -> Fixed:
-    taught = apply_in_chunks(
-      lambda members, x: mean_outcomes(parts.networks.teacher, members, x),
-      state.members,
-      study.obs.features,
-    )
     return Fixed(
       total=total_steps(study, "obs", source, source.epochs),
-      taught=jax.tree.map(jnp.asarray, taught),
+      taught=mean_in_chunks(
+        parts.networks.teacher, state.members, study.obs.features
+      ),
       rct=rct_evidence(parts, state, study),
       budgets=jnp.asarray(budgets_of(config, study), float),
     )

@@ -16,16 +16,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bidfcl_jax.config import Config, NetworkConfig
 from bidfcl_jax.methods.members import (
-  mean_outcomes,
+  mean_in_chunks,
   member_stages,
   store_stage,
 )
 from bidfcl_jax.methods.method import Scale, Stage, to_money
 from bidfcl_jax.methods.two_stage import finetune_stage, obs_stage, rct_stage
 from bidfcl_jax.models import Network, make_target
+from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Array, Outcomes
 
 
@@ -144,6 +146,28 @@ def start_stages(config: Config, network: Network) -> tuple[Stage, ...]:
   return (obs_stage(config, network), finetune_stage(config, network))
 
 
+def unseen_outcomes(network: Network, members: Any, samples) -> Outcomes:
+  """Returns the prediction of a row by the member that has not seen it.
+
+  Args:
+    network: the members'.
+    members: stacked `[K, ...]`; member k was blind to fold k of K.
+    samples: RCT rows.
+
+  Returns:
+    Outcomes `[n, M]` on the host, scaled units.
+  """
+  every = apply_in_chunks(
+    jax.vmap(network.apply, in_axes=(0, None), out_axes=1),
+    members,
+    samples.features,
+  )
+  folds = len(jax.tree.leaves(members)[0])
+  fold = fold_of(np.asarray(samples.group), folds)
+  rows = np.arange(len(samples))
+  return jax.tree.map(lambda cells: cells[rows, fold], every)
+
+
 def taught_on_rct(
   network: Network, members: Any, samples, scale: Scale, *, cross_fit: bool
 ) -> Outcomes:
@@ -154,13 +178,11 @@ def taught_on_rct(
     members: stacked `[K, ...]`.
     samples: RCT rows.
     scale: Scale.
-    cross_fit: a row in fold k gets member k's prediction alone, which did not
-      see it; else the mean of all members.
+    cross_fit: a row gets the prediction of the member that did not see it;
+      else the mean of all members.
   """
-  if not cross_fit:
-    return to_money(mean_outcomes(network, members, samples.features), scale)
-  every = jax.vmap(network.apply, in_axes=(0, None))(members, samples.features)
-  folds = len(jax.tree.leaves(members)[0])
-  fold = fold_of(samples.group, folds)
-  rows = jnp.arange(len(samples))
-  return to_money(jax.tree.map(lambda cells: cells[fold, rows], every), scale)
+  if cross_fit:
+    taught = unseen_outcomes(network, members, samples)
+  else:
+    taught = mean_in_chunks(network, members, samples.features)
+  return to_money(jax.tree.map(jnp.asarray, taught), scale)

@@ -11,6 +11,7 @@ from bidfcl_jax.bilevel import all_finite
 from bidfcl_jax.config import SourceConfig
 from bidfcl_jax.data.batches import batches_per_epoch, part_rows
 from bidfcl_jax.methods.method import (
+  Scale,
   State,
   study_scale,
   to_money,
@@ -23,6 +24,16 @@ class Schedule(NamedTuple):
   """aux of a plain stage: steps of the whole stage, for the schedule."""
 
   total: jax.Array
+
+
+def schedule(reads: str, source: SourceConfig) -> Callable:
+  """Returns the `fixed` of a stage that asks for its number of steps alone."""
+
+  def fixed(state, study: Study) -> Schedule:
+    del state
+    return Schedule(total_steps(study, reads, source, source.epochs))
+
+  return fixed
 
 
 def make_optimiser(source: SourceConfig) -> optax.GradientTransformation:
@@ -81,6 +92,29 @@ def guarded_update(
   return select(applied, new, state), metrics
 
 
+def meta_update(
+  optimiser: optax.GradientTransformation,
+  gradient: Any,
+  phi: Any,
+  optimiser_state: Any,
+  allowed: jax.Array,
+) -> tuple[Any, Any]:
+  """Moves phi where allowed; else phi and Adam's state stay to the bit."""
+  updates, moved = optimiser.update(gradient, optimiser_state, phi)
+  new = optax.apply_updates(phi, updates), moved
+  return select(allowed, new, (phi, optimiser_state))
+
+
+def fresh_state(target: Any, source: SourceConfig, scale: Scale | None):
+  """Returns a State at step 0 with a new optimiser."""
+  return State(
+    step=jnp.zeros((), jnp.int32),
+    target=target,
+    optimiser=make_optimiser(source).init(target),
+    scale=scale,
+  )
+
+
 def restart(network: Network, source: SourceConfig):
   """Returns an `enter` that draws a new target from the stage's key."""
 
@@ -111,12 +145,7 @@ def plain_init(network: Network, source: SourceConfig) -> Callable:
   def init(key, study: Study) -> State:
     features = study.rct_train.features.shape[1]
     target = network.init(key, features, study.arms)
-    return State(
-      step=jnp.zeros((), jnp.int32),
-      target=target,
-      optimiser=make_optimiser(source).init(target),
-      scale=study_scale(study),
-    )
+    return fresh_state(target, source, study_scale(study))
 
   return init
 

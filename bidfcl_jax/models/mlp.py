@@ -73,6 +73,36 @@ class Network(NamedTuple):
   represent: Callable[[Any, jax.Array], jax.Array]
 
 
+class Scores(NamedTuple):
+  """A network of K plain outputs as a pair of pure functions.
+
+  Attributes:
+    init: (key, d, K) -> params.
+    apply: (params, features [n, d]) -> `[n, K]`.
+  """
+
+  init: Callable[[jax.Array, int, int], Any]
+  apply: Callable[..., jax.Array]
+
+
+def _pure(make_module: Callable[[int], MLP]) -> Scores:
+  """Returns a module's functions; `apply` reads K off the parameters.
+
+  So a method can be made before the study is known.
+  """
+
+  def init(key, features, outputs):
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    row = jnp.zeros((1, features), dtype)
+    return make_module(outputs).init(key, row)["params"]
+
+  def apply(params, features, **options):
+    outputs = params["head"]["bias"].shape[-1]
+    return make_module(outputs).apply({"params": params}, features, **options)
+
+  return Scores(jax.jit(init, static_argnums=(1, 2)), apply)
+
+
 def two_heads(
   make_module: Callable[[int], MLP],
   link: Callable[[jax.Array], jax.Array] = lambda x: x,
@@ -87,29 +117,24 @@ def two_heads(
     remat: recompute the hidden layers when differentiating.
 
   Returns:
-    The Network; `apply` reads M off the parameters, so that a method can be
-    made before the study is known.
+    The Network.
   """
+  scores = _pure(make_module)
 
   def init(key, features, arms):
-    dtype = jax.dtypes.canonicalize_dtype(float)
-    row = jnp.zeros((1, features), dtype)
-    return make_module(2 * arms).init(key, row)["params"]
+    return scores.init(key, features, 2 * arms)
 
   def apply(params, features):
-    outputs = params["head"]["bias"].shape[-1]
-    cells = link(make_module(outputs).apply({"params": params}, features))
-    return Outcomes(cells[:, : outputs // 2], cells[:, outputs // 2 :])
+    cells = link(scores.apply(params, features))
+    arms = cells.shape[1] // 2
+    return Outcomes(cells[:, :arms], cells[:, arms:])
 
   def represent(params, features):
-    outputs = params["head"]["bias"].shape[-1]
-    return make_module(outputs).apply(
-      {"params": params}, features, represent=True
-    )
+    return scores.apply(params, features, represent=True)
 
   if remat:
     apply, represent = jax.checkpoint(apply), jax.checkpoint(represent)
-  return Network(jax.jit(init, static_argnums=(1, 2)), apply, represent)
+  return Network(init, apply, represent)
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,6 +145,11 @@ def _target(hidden, activation, last_scale, remat) -> Network:
   )
 
 
+@functools.lru_cache(maxsize=64)
+def _scores(hidden, activation, last_scale) -> Scores:
+  return _pure(lambda outputs: MLP(hidden, outputs, activation, last_scale))
+
+
 def make_target(config: NetworkConfig) -> Network:
   """Makes the network of target and teacher, F: `[n, d]` -> Outcomes.
 
@@ -128,3 +158,8 @@ def make_target(config: NetworkConfig) -> Network:
   return _target(
     tuple(config.hidden), config.activation, config.last_scale, config.remat
   )
+
+
+def make_scores(config: NetworkConfig) -> Scores:
+  """Makes a network of the target's trunk with outputs of another meaning."""
+  return _scores(tuple(config.hidden), config.activation, config.last_scale)

@@ -13,7 +13,13 @@ from bidfcl_jax.report.workdir import (
   read_config,
   versions,
 )
-from bidfcl_jax.report.writers import to_csv, to_latex, to_markdown, to_text
+from bidfcl_jax.report.writers import (
+  aligned,
+  to_csv,
+  to_latex,
+  to_markdown,
+  to_text,
+)
 
 __all__ = [
   "Band",
@@ -22,6 +28,7 @@ __all__ = [
   "Setting",
   "Table",
   "WorkDir",
+  "aligned",
   "claim",
   "collect",
   "cost_curves",

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from bidfcl_jax.report.tables import Table
@@ -27,12 +28,20 @@ _LATEX = str.maketrans(
 )
 
 
-def _padded(rows: list[list[str]]) -> list[list[str]]:
-  """Pads columns to one width: the first to the left, numbers to the right."""
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 1):
+  """Pads columns to one width: words to the left, numbers to the right.
+
+  Args:
+    rows: cells, the header among them.
+    left: how many first columns hold words.
+
+  Returns:
+    The rows, as lists.
+  """
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return [
     [
-      cell.ljust(width) if place == 0 else cell.rjust(width)
+      cell.ljust(width) if place < left else cell.rjust(width)
       for place, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     for row in rows
@@ -45,7 +54,7 @@ def to_markdown(table: Table) -> str:
     [cell.replace("|", "\\|") for cell in row]
     for row in (table.header, *table.cells)
   ]
-  head, *body = _padded(rows)
+  head, *body = aligned(rows)
   rule = [
     "-" * len(cell) if place == 0 else "-" * (len(cell) - 1) + ":"
     for place, cell in enumerate(head)
@@ -56,7 +65,7 @@ def to_markdown(table: Table) -> str:
 
 def to_text(table: Table) -> str:
   """Returns the table for a terminal: columns aligned by spaces."""
-  head, *body = _padded([list(row) for row in (table.header, *table.cells)])
+  head, *body = aligned([list(row) for row in (table.header, *table.cells)])
   rule = ["-" * len(cell) for cell in head]
   lines = ["  ".join(row).rstrip() for row in (head, rule, *body)]
   return "\n".join([table.caption, "", *lines]) + "\n"

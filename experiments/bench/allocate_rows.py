@@ -22,6 +22,7 @@ import polars as pl
 from absl import app, flags
 
 from experiments import stored
+from experiments.allocation_output import writer
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run.", required=True)
 _METHOD = flags.DEFINE_string("method", None, "One of its methods.")
@@ -36,16 +37,11 @@ def write_people(served, path: Path, rows: int) -> None:
   rng = np.random.default_rng(0)
   mean, scale = served.scalers.feature_mean, served.scalers.feature_scale
   names = served.coding.inputs
-  parts = []
-  for start in range(0, rows, _CHUNK):
-    size = min(_CHUNK, rows - start)
-    cells = mean + scale * rng.standard_normal((size, len(names)))
-    parts.append(path.with_name(f"part-{start}.parquet"))
-    frame = pl.DataFrame(cells.astype(np.float32), schema=list(names))
-    frame.write_parquet(parts[-1])
-  pl.scan_parquet(parts).sink_parquet(path)
-  for part in parts:
-    part.unlink()
+  with writer(path) as write:
+    for start in range(0, rows, _CHUNK):
+      size = min(_CHUNK, rows - start)
+      cells = mean + scale * rng.standard_normal((size, len(names)))
+      write(pl.DataFrame(cells.astype(np.float32), schema=list(names)))
 
 
 def main(_) -> None:

@@ -14,10 +14,8 @@ from jax.flatten_util import ravel_pytree
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.data.batches import take_block
+from bidfcl_jax.methods.bidfcl import make_parts
 from bidfcl_jax.methods.bridge_steps import upper_step
-from bidfcl_jax.methods.taught import Parts, lower_source
-from bidfcl_jax.methods.teachers import make_networks
-from bidfcl_jax.models import make_bridge
 from experiments.bench.warmed import Epoch, with_bilevel
 
 CONVERGED = 300
@@ -54,14 +52,8 @@ def make_gradient(config: Config, surrogate: str = "policy"):
 
   @jax.jit
   def gradient(progress, samples, rows, key, aux, n_cg) -> Hypergradient:
-    parts = Parts(
-      config=with_bilevel(config, n_cg=n_cg),
-      lower=lower_source(config, config.lower),
-      networks=make_networks(config),
-      surrogate=surrogate,
-      bridge=make_bridge(config.bilevel, config.network),
-      bridge_adam=recorder,
-    )
+    parts = make_parts(with_bilevel(config, n_cg=n_cg), surrogate)
+    parts = parts._replace(bridge_adam=recorder)
     state = progress.state
     state = state.replace(bridge_optimiser=recorder.init(state.bridge))
     block = take_block(samples, rows)

@@ -24,13 +24,12 @@ from bidfcl_jax.losses.value import weighted_mean
 from bidfcl_jax.methods.debiasing import DebiasState, make_lower
 from bidfcl_jax.methods.learnt_propensity import (
   init_propensity,
-  propensity_logits,
   propensity_weights,
   weight_variance,
 )
 from bidfcl_jax.methods.meta_step import meta_gradient
 from bidfcl_jax.methods.method import Scale, State, to_scaled
-from bidfcl_jax.models import make_target
+from bidfcl_jax.models import make_scores, make_target
 from bidfcl_jax.types import Samples
 
 # Compiling is what these tests cost: LTD-DR has all of LTD-IPS and more.
@@ -137,7 +136,7 @@ def test_corrupted_rows_lose_their_weight(name, tiny_study, tiny_config):
   bad = samples.features[:, 2] > 0
 
   def ratio(state):
-    logits = propensity_logits(config, state.meta, samples.features)
+    logits = make_scores(config.network).apply(state.meta, samples.features)
     v = propensity_weights(logits, samples, cap=config.debias.cap)
     return weighted_mean(v, bad) / weighted_mean(v, ~bad)
 
