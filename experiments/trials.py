@@ -18,9 +18,9 @@ from bidfcl_jax import evaluation, methods, training
 from bidfcl_jax.config import Config
 from bidfcl_jax.files import read_lines
 from bidfcl_jax.keys import stream
-from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.methods.method import study_scale, to_scaled
+from bidfcl_jax.methods.method import study_scale
 from bidfcl_jax.report import WorkDir, aligned, display_name
+from bidfcl_jax.training.validation import scaled_error
 from bidfcl_jax.types import Outcomes, Study
 
 CRITERIA = ("valid_mse", "valid_eom")
@@ -86,13 +86,7 @@ def validation_value(
     return evaluation.eom(
       outcomes, rows, study.propensity, budget, estimator="snipw"
     )
-  scale = study_scale(study)
-  predicted = Outcomes(
-    outcomes.revenue / scale.revenue, outcomes.cost / scale.cost
-  )
-  return float(
-    factual_loss(predicted, to_scaled(rows, scale), learn_cost=scale.learn_cost)
-  )
+  return float(scaled_error(outcomes, study_scale(study), rows))
 
 
 def run_trial(

@@ -96,20 +96,19 @@ def aucc_by_weight(
   starts = np.flatnonzero(np.diff(score[order], prepend=np.inf))
   if len(starts) == len(order):
     starts = None
-  treated = arm.astype(np.float64)
-  rows = _sorted_rows(samples, treated, order)
+  sides = np.stack([arm == 0, arm == 1]).astype(np.float64)
+  rows = _sorted_rows(samples, sides, order)
   # The curve moves only where something was paid or earned, often in one row
   # of five; the others matter for ties and for levels that have to wait.
   moving = None
   if starts is None:
     moves = (rows.cost != 0).any(0) | (rows.revenue != 0).any(0)
-    moving = (
-      _sorted_rows(samples, treated, order[moves]) if moves.any() else None
-    )
+    moving = _sorted_rows(samples, sides, order[moves]) if moves.any() else None
 
   def evaluate(weight: Array) -> AuccResult:
     weight = np.asarray(weight, np.float64)
-    mass = np.array([weight @ (1 - treated), weight @ treated])
+    # No BLAS: its threads cost more than these two sums.
+    mass = np.einsum("ki,i->k", sides, weight)
     if not mass.all():
       nan, arm = float("nan"), int(mass[1] == 0)
       return AuccResult(nan, nan, nan, nan, f"no row of arm {arm}")
@@ -138,10 +137,9 @@ class _Rows(NamedTuple):
   revenue: np.ndarray
 
 
-def _sorted_rows(samples, treated, index) -> _Rows:
-  side = np.stack([1 - treated[index], treated[index]])
+def _sorted_rows(samples, sides, index) -> _Rows:
   money = (np.asarray(y)[index] for y in (samples.cost, samples.revenue))
-  return _Rows(index, *(side * y for y in money))
+  return _Rows(index, *(sides[:, index] * y for y in money))
 
 
 def _walk(rows: _Rows, weight, mass) -> tuple[np.ndarray, np.ndarray]:

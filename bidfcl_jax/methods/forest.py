@@ -94,6 +94,7 @@ def _left_after(
     ),
     "max_samples": 0.7,
     "random_state": seed,
+    "n_jobs": -1,
   }
   folds = settings.folds
   expected = cross(

@@ -21,12 +21,18 @@ from bidfcl_jax.data.batches import epoch_order, part
 from bidfcl_jax.data.checks import covariate_shift
 from bidfcl_jax.files import append_line, read_lines, write_lines
 from bidfcl_jax.keys import stream
-from bidfcl_jax.methods import Method, Stage, State, study_budget
+from bidfcl_jax.methods import Method, Stage, State
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
 from bidfcl_jax.training.in_memory import fit_in_memory
-from bidfcl_jax.training.records import checked_skips, epoch_summary
-from bidfcl_jax.training.validation import candidate, chosen, measure, score
+from bidfcl_jax.training.records import add_metrics, checked_skips, epoch_line
+from bidfcl_jax.training.validation import (
+  candidate,
+  chosen,
+  measure,
+  score,
+  validation_of,
+)
 from bidfcl_jax.types import Study
 
 History = list[dict[str, Any]]
@@ -44,11 +50,7 @@ class _Fit:
     self.study = study.for_learners(logging=config.propensity.oracle)
     self.on_record, self.stop = on_record, stop
     self.rule = config.training.checkpoint
-    self.valid = (
-      jax.tree.map(jnp.asarray, study.rct_valid),
-      jnp.asarray(study.propensity, float),
-      jnp.asarray(study_budget(config, study), float),
-    )
+    self.valid = validation_of(study, config)
     self.folder = None if workdir is None else Path(workdir)
     self.checkpoints = None
     if self.folder is not None:
@@ -84,6 +86,22 @@ class _Fit:
     if not np.array_equal(arrays["key"], jax.random.key_data(self.key)):
       raise ValueError(
         f"{self.folder} holds a run of another seed; use another folder"
+      )
+    own = self.snapshot(progress, state.target)["scalers"]
+    if not all(
+      jax.tree.leaves(jax.tree.map(np.array_equal, arrays["scalers"], own))
+    ):
+      raise ValueError(
+        f"{self.folder} holds a run on other data (its scalers differ); use "
+        "another folder"
+      )
+    if (
+      meta.get("chunk", self.config.training.scan_blocks)
+      != self.config.training.scan_blocks
+    ):
+      raise ValueError(
+        f"{self.folder} holds a run stopped inside an epoch with "
+        f"training.scan_blocks={meta['chunk']}; go on with the same"
       )
     kept = [
       line
@@ -138,20 +156,21 @@ class _Fit:
     aux = stage.fixed(progress.state, self.study)
     scan = epoch_scan(stage.step, self.config.training.ema)
     best_score = meta.get("best_score", float("-inf"))
-    skips = meta.get("skips", 0)
+    skips, totals = meta.get("skips", 0), meta.get("totals", {})
     for epoch in range(position.epoch, stage.epochs):
       begun = time.monotonic()
       chunks = self.blocks(stage, stream(key, "order"), epoch)
       size = len(jax.tree.leaves(chunks[0])[0])
       first_chunk = position.block // size if epoch == position.epoch else 0
-      collected = []
+      if not first_chunk:
+        totals = {}
       for chunk in range(first_chunk, len(chunks)):
         number = (epoch * len(chunks) + chunk) * size
         progress, metrics = scan(
           progress, samples, chunks[chunk], number, stream(key, "step"), aux
         )
         metrics = jax.device_get(metrics)
-        collected.append(metrics)
+        totals = add_metrics(totals, metrics)
         skips = checked_skips(
           metrics["skipped"],
           skips,
@@ -161,20 +180,14 @@ class _Fit:
         end = chunk + 1 == len(chunks)
         if not end and self.due():
           here = Position(index, epoch, (chunk + 1) * size)
-          self.save(here, progress, best, _meta(best_score, skips))
+          meta = _meta(best_score, skips) | {
+            "totals": totals,
+            "chunk": self.config.training.scan_blocks,
+          }
+          self.save(here, progress, best, meta)
           self.leave_if_asked()
-      joined = {
-        name: np.concatenate([part[name] for part in collected])
-        for name in collected[0]
-      }
-      line = {
-        "stage": stage.name,
-        "stage_index": index,
-        "epoch": epoch,
-        "step": int(progress.state.step),
-        **epoch_summary(joined),
-        **measure(stage.apply, progress, self.rule, *self.valid),
-      }
+      line = epoch_line(stage, index, epoch, progress.state.step, totals)
+      line |= measure(stage.apply, progress, self.rule, self.valid)
       line["seconds"] = time.monotonic() - begun
       self.record(line)
       now = score(self.rule, line) if stage.keep else float("-inf")
@@ -262,7 +275,8 @@ def fit(
   Raises:
     Stopped: after should_stop.
     Diverged: config.training.max_skipped steps in a row were not finite.
-    ValueError: the folder holds another seed's or another method's run.
+    ValueError: the folder holds a run of another seed, method or data set, or
+      one stopped inside an epoch with other `training.scan_blocks`.
   """
   if begin is not None and workdir is not None:
     raise ValueError("a fit that begins after some stages has no workdir")

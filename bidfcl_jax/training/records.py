@@ -1,26 +1,58 @@
 """What an epoch reports: means of its metrics, and runs of refused steps."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from bidfcl_jax.methods import Stage
 
-def epoch_summary(metrics: Mapping[str, Any]) -> dict[str, float]:
-  """Returns the mean of each metric over an epoch; "skipped" is a sum.
+Totals = dict[str, list[float]]
 
-  Values that are not finite (blocks with nothing to report) are left out; NaN
-  where none is left.
+
+def add_metrics(totals: Totals, metrics: Mapping[str, Any]) -> Totals:
+  """Adds the metrics of some blocks to those of the epoch's earlier blocks.
+
+  Args:
+    totals: metric -> [sum, count] of finite values; {} where an epoch begins.
+    metrics: metric -> array; what is not finite (a block with nothing to
+      report) is left out.
+
+  Returns:
+    New totals, which JSON can hold.
   """
-  record = {}
+  new = dict(totals)
   for name, values in metrics.items():
     values = np.asarray(values, np.float64)
-    if name == "skipped":
-      record[name] = float(values.sum())
-      continue
     seen = values[np.isfinite(values)]
-    record[name] = float(seen.mean()) if seen.size else float("nan")
-  return record
+    total, count = new.get(name, (0.0, 0))
+    new[name] = [total + float(seen.sum()), count + seen.size]
+  return new
+
+
+def epoch_summary(totals: Totals) -> dict[str, float]:
+  """Returns the mean of each metric over an epoch; "skipped" is a sum.
+
+  NaN where no value was finite.
+  """
+  return {
+    name: total if name == "skipped" else total / count if count else math.nan
+    for name, (total, count) in totals.items()
+  }
+
+
+def epoch_line(
+  stage: Stage, index: int, epoch: int, step: Any, totals: Totals
+) -> dict[str, Any]:
+  """Returns the record of an epoch, before what validation adds to it."""
+  return {
+    "stage": stage.name,
+    "stage_index": index,
+    "epoch": epoch,
+    "step": int(step),
+    **epoch_summary(totals),
+  }
 
 
 def skip_runs(skipped, before: int) -> tuple[int, int]:

@@ -20,10 +20,16 @@ import numpy as np
 from bidfcl_jax.config import Config
 from bidfcl_jax.data.batches import epoch_order, part
 from bidfcl_jax.keys import stream
-from bidfcl_jax.methods import Method, Stage, State, study_budget
+from bidfcl_jax.methods import Method, Stage, State
 from bidfcl_jax.training.epochs import seeds_scan, start_stage
-from bidfcl_jax.training.records import checked_skips, epoch_summary
-from bidfcl_jax.training.validation import candidate, chosen, measure, score
+from bidfcl_jax.training.records import add_metrics, checked_skips, epoch_line
+from bidfcl_jax.training.validation import (
+  candidate,
+  chosen,
+  measure,
+  score,
+  validation_of,
+)
 from bidfcl_jax.types import Study
 
 History = list[dict[str, Any]]
@@ -66,14 +72,7 @@ class _Lanes:
     self.rule = config.training.checkpoint
     self.on_record = on_record
     self.histories: list[History] = [[] for _ in keys]
-    self.valid = [
-      (
-        jax.tree.map(jnp.asarray, study.rct_valid),
-        jnp.asarray(study.propensity, float),
-        jnp.asarray(study_budget(config, study), float),
-      )
-      for study in self.studies
-    ]
+    self.valid = [validation_of(study, config) for study in self.studies]
 
   def orders(self, stage: Stage, keys, epoch: int):
     """Returns the epoch's rows of all seeds, `[seeds, blocks, ...]`."""
@@ -123,15 +122,10 @@ class _Lanes:
           self.config.training.max_skipped,
           int(own.state.step),
         )
-        line = {
-          "stage": stage.name,
-          "stage_index": index,
-          "epoch": epoch,
-          "step": int(own.state.step),
-          **epoch_summary(seen),
-          **measure(stage.apply, own, self.rule, *self.valid[k]),
-          "seconds": seconds,
-        }
+        totals = add_metrics({}, seen)
+        line = epoch_line(stage, index, epoch, own.state.step, totals)
+        line |= measure(stage.apply, own, self.rule, self.valid[k])
+        line["seconds"] = seconds
         self.histories[k].append(line)
         if self.on_record is not None:
           self.on_record(line)

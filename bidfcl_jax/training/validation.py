@@ -9,30 +9,61 @@ Checkpoint rules, one for all methods of a run (simulator.md):
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from bidfcl_jax.config import Config
 from bidfcl_jax.evaluation.eom import eom_core
 from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.methods import Stage, State
+from bidfcl_jax.methods import Stage, State, study_budget
 from bidfcl_jax.methods.method import Scale, to_scaled
 from bidfcl_jax.training.epochs import Progress, averaged_target
-from bidfcl_jax.types import Outcomes, Samples
+from bidfcl_jax.types import Outcomes, Samples, Study
+
+
+def scaled_error(
+  outcomes: Outcomes, scale: Scale, samples: Samples
+) -> jax.Array:
+  """Returns the factual squared error of predictions, scaled units.
+
+  Args:
+    outcomes: `[n, M]`, original units.
+    scale: Scale; cost is left out where it is known.
+    samples: the same n rows, original units.
+  """
+  scaled = Outcomes(
+    outcomes.revenue / scale.revenue, outcomes.cost / scale.cost
+  )
+  return factual_loss(
+    scaled, to_scaled(samples, scale), learn_cost=scale.learn_cost
+  )
+
+
+class Validation(NamedTuple):
+  """What checkpoints are judged on: rows, arm shares `[M]`, budget."""
+
+  samples: Samples
+  propensity: jax.Array
+  budget: jax.Array
+
+
+def validation_of(study: Study, config: Config) -> Validation:
+  """Returns a study's Validation, on the device."""
+  return Validation(
+    jax.tree.map(jnp.asarray, study.rct_valid),
+    jnp.asarray(study.propensity, float),
+    jnp.asarray(study_budget(config, study), float),
+  )
 
 
 @jax.jit
 def _measures(
-  outcomes: Outcomes, scale: Scale, samples: Samples, propensity, budget
+  outcomes: Outcomes, scale: Scale, valid: Validation
 ) -> dict[str, jax.Array]:
-  scaled = Outcomes(
-    outcomes.revenue / scale.revenue, outcomes.cost / scale.cost
-  )
-  mse = factual_loss(
-    scaled, to_scaled(samples, scale), learn_cost=scale.learn_cost
-  )
-  eom = eom_core(outcomes, samples, propensity, budget).revenue
+  eom = eom_core(outcomes, *valid).revenue
+  mse = scaled_error(outcomes, scale, valid.samples)
   return {"valid_mse": mse, "valid_eom": eom}
 
 
@@ -47,9 +78,7 @@ def measure(
   apply: Callable | None,
   progress: Progress,
   rule: str,
-  samples: Samples,
-  propensity: jax.Array,
-  budget: jax.Array,
+  valid: Validation,
 ) -> dict[str, float]:
   """Returns validation MSE (scaled units) and EOM of the rule's candidate.
 
@@ -57,9 +86,7 @@ def measure(
     apply: the stage's; None measures nothing.
     progress: after an epoch.
     rule: the checkpoint rule.
-    samples: validation rows.
-    propensity: `[M]`.
-    budget: scalar, per capita.
+    valid: Validation.
 
   Returns:
     {"valid_mse", "valid_eom"} or {}.
@@ -67,8 +94,8 @@ def measure(
   if apply is None:
     return {}
   state = progress.state.replace(target=candidate(progress, rule))
-  outcomes = jax.jit(apply)(state, samples.features)
-  values = _measures(outcomes, state.scale, samples, propensity, budget)
+  outcomes = jax.jit(apply)(state, valid.samples.features)
+  values = _measures(outcomes, state.scale, valid)
   return {name: float(value) for name, value in values.items()}
 
 

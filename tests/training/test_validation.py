@@ -4,7 +4,12 @@ import pytest
 
 from bidfcl_jax.methods.method import Scale, State
 from bidfcl_jax.training.epochs import Progress, averaged_target, start_stage
-from bidfcl_jax.training.validation import candidate, measure, score
+from bidfcl_jax.training.validation import (
+  Validation,
+  candidate,
+  measure,
+  score,
+)
 from bidfcl_jax.types import Outcomes, Samples
 
 
@@ -35,7 +40,7 @@ ROWS = Samples(
   jnp.array([4.0, 6.0, 10.0, 14.0]),
   jnp.array([0.0, 0.0, 5.0, 5.0]),
 )
-HALVES = jnp.array([0.5, 0.5])
+VALID = Validation(ROWS, jnp.array([0.5, 0.5]), jnp.asarray(9.0))
 
 
 def test_the_average_before_any_step_is_the_target():
@@ -52,16 +57,12 @@ def test_the_rule_says_which_target_is_judged(rule, value):
 
 
 def test_error_and_eom_by_hand():
-  values = measure(
-    constant, progress(), "valid_mse", ROWS, HALVES, jnp.asarray(9.0)
-  )
+  values = measure(constant, progress(), "valid_mse", VALID)
   # Gaps (0, 2, 0, 4) of revenue in units of 2, of cost 0.
   assert values["valid_mse"] == pytest.approx((0 + 1 + 0 + 4) / 4)
   # The budget does not bind: everyone gets arm 1, (10 + 14) / 0.5 / 4.
   assert values["valid_eom"] == pytest.approx(12.0)
-  averaged = measure(
-    constant, progress(), "ema_last", ROWS, HALVES, jnp.asarray(9.0)
-  )
+  averaged = measure(constant, progress(), "ema_last", VALID)
   # The target 8 instead of 4: gaps (4, 2, 0, 4).
   assert averaged["valid_mse"] == pytest.approx((4 + 1 + 0 + 4) / 4)
 
@@ -69,12 +70,12 @@ def test_error_and_eom_by_hand():
 def test_known_costs_are_no_part_of_the_error():
   rows = ROWS.replace(cost=ROWS.cost + 100)
   known = progress(jnp.array([0.0, 5.0]))
-  values = measure(constant, known, "valid_mse", rows, HALVES, 9.0)
+  values = measure(constant, known, "valid_mse", VALID._replace(samples=rows))
   assert values["valid_mse"] == pytest.approx(5 / 4)
 
 
 def test_a_stage_without_predictions_is_not_measured():
-  assert measure(None, progress(), "valid_mse", ROWS, HALVES, 9.0) == {}
+  assert measure(None, progress(), "valid_mse", VALID) == {}
 
 
 @pytest.mark.parametrize(
