@@ -35,7 +35,10 @@ def test_what_is_written_is_read(tmp_path):
   ("changes", "words"),
   [
     ({"methods": {"FTT": {}}}, "unknown method 'FTT'; did you mean FT"),
-    ({"methods": {"FT": {"obs.epoch": 3}}}, "FT: no option 'obs.epoch' in the configuration; did"),
+    (
+      {"methods": {"FT": {"obs.epoch": 3}}},
+      "FT: no option 'obs.epoch' in the configuration; did",
+    ),
     ({"methods": {"FT": {"budget": 2.0}}}, "budget is the same for every"),
     ({"methods": {"FT": {"simulator.n_obs": 9}}}, "simulator.n_obs is the sam"),
     ({"methods": {"FT": 3}}, "FT must be an object"),
