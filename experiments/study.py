@@ -2,7 +2,7 @@ r"""Compares variants of methods on fresh simulated worlds: what matters.
 
   python -m experiments.study --set=ladder --seeds=10 --first_seed=100
 
-trains each variant of a set (experiments/study_sets.py) on each world and
+trains each variant of a set (study_sets.py, study_plus.py) on each world and
 writes a table of paired differences to the set's first variant, by true
 outcomes. Variants that share a teacher share its training. The same command
 goes on where it stopped.
@@ -22,8 +22,10 @@ from bidfcl_jax.files import write_atomic
 from bidfcl_jax.keys import stream
 from bidfcl_jax.methods.teachers import teacher_config
 from bidfcl_jax.report import Result, claim, collect, default_workdir
-from experiments import common, study_table
-from experiments.study_sets import SETS, StudySet, Variant
+from experiments import common, study_plus, study_sets, study_table
+from experiments.study_sets import StudySet, Variant
+
+SETS = {**study_sets.SETS, **study_plus.SETS}
 
 SET = flags.DEFINE_enum("set", "ladder", list(SETS), "Which rows to compare.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "Worlds.", lower_bound=1)
