@@ -1,0 +1,125 @@
+"""Studies: every row can be made, a shared teacher changes nothing."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from test_tune import run
+
+from bidfcl_jax import config as config_lib
+from bidfcl_jax import methods, training
+from bidfcl_jax.files import read_lines
+from bidfcl_jax.report import Result
+from experiments import study, study_table
+
+KEY = jax.random.key(5)
+ROWS = [(name, v) for name, own in study.SETS.items() for v in own.variants]
+
+
+@pytest.mark.parametrize("name", study.SETS)
+def test_labels_of_a_set_are_its_own(name):
+  labels = [v.label for v in study.SETS[name].variants]
+  assert len(labels) == len(set(labels)) > 1
+
+
+@pytest.mark.parametrize(
+  ("name", "variant"), ROWS, ids=[f"{name}-{v.label}" for name, v in ROWS]
+)
+def test_every_row_can_be_made(name, variant):
+  options = {**study.SETS[name].base, **variant.options}
+  recipe = variant.recipe or "recommended"
+  config = config_lib.make("quick", recipe, options)
+  assert methods.make(variant.method, config).stages
+
+
+def test_a_teacher_trained_once_gives_what_each_would_train(
+  tiny_study, tiny_config
+):
+  config = tiny_config()
+  teachers = {}
+  for name in ("FROZEN", "Bi-DFCL-PPL-explicit"):
+    method = methods.make(name, config)
+    shared, later = study.fit(method, tiny_study, KEY, config, teachers)
+    alone, whole = training.fit(method, tiny_study, KEY, config)
+    chex.assert_trees_all_equal(
+      jax.tree.map(np.asarray, shared), jax.tree.map(np.asarray, alone)
+    )
+    assert [line["stage"] for line in later] == [
+      line["stage"] for line in whole[-len(later) :]
+    ]
+  assert len(teachers) == 1
+
+
+def test_teachers_of_other_settings_are_not_shared(tiny_study, tiny_config):
+  teachers = {}
+  for rate in (1e-3, 2e-3):
+    config = tiny_config(obs__learning_rate=rate, lower__epochs=2)
+    method = methods.make("FROZEN", config)
+    study.fit(method, tiny_study, KEY, config, teachers)
+  assert len(teachers) == 2
+
+
+def results(label, *values):
+  names = ("oracle_eom@0.5", "oracle_eom@1", "oracle_eom@1.5")
+  return [
+    Result(label, seed, dict.fromkeys(names, value), 2.0)
+    for seed, value in enumerate(values)
+  ]
+
+
+def test_differences_are_paired_and_in_percent():
+  found = results("base", 10.0, 20.0, 40.0)
+  found += results("b", 10.1, 20.4, 40.0) + results("c", 9.9, 19.8, 39.6)
+  text = study_table.markdown(found, ["base", "b", "c"], "About")
+  rows = {
+    line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
+    for line in text.splitlines()
+    if line.startswith("| ") and "variant" not in line
+  }
+  assert rows["base"][0] == "0"
+  # Gains 1, 2 and 0 %: mean 1, sd 1, t(2) = 4.303.
+  assert rows["b"][:2] == ["+1.00 ± 2.48", "2/3"]
+  assert rows["b"][2] == "0.225"
+  assert rows["b"][4] == "+1.00"
+  # A constant loss of 1 % is beyond doubt; Holm doubles the smaller p.
+  assert rows["c"][:2] == ["-1.00 ± 0.00", "0/3"]
+  assert text.startswith("About; 3 worlds.")
+
+
+def test_a_label_that_is_no_row_is_refused():
+  done = run("study", "--set=ladder", "--only=fine-tunning", sizes=[])
+  assert done.returncode != 0
+  assert "--only=fine-tunning is no row of --set=ladder" in done.stderr
+  assert "fine-tuning" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_study_resumes_and_writes_its_table(tmp_path):
+  folder = tmp_path / "study"
+  flags = [
+    "--set=ladder",
+    "--only=fine-tuning,1 TSM-SL (RCT)",
+    "--seeds=2",
+    f"--workdir={folder}",
+  ]
+  first = run("study", *flags)
+  assert first.returncode == 0, first.stderr
+  lines = read_lines(folder / "metrics.jsonl")
+  labels = [(line["method"], line["seed"]) for line in lines]
+  assert labels.count(("fine-tuning", 1)) == 1
+  assert (folder / "table.md").read_text() in first.stdout
+  again = run("study", *flags)
+  assert again.returncode == 0
+  assert again.stdout == first.stdout
+
+
+@pytest.mark.slow
+def test_true_spend_of_two_prices():
+  done = run("deployment", "--method=FT", "--seeds=2", "--shares=0.5,1")
+  assert done.returncode == 0, done.stderr
+  cells = [line.split() for line in done.stdout.splitlines()[4:] if line]
+  assert [row[:2] for row in cells] == [
+    [share, way] for share in ("0.5", "1") for way in ("model", "rct")
+  ]
+  assert all(0.2 < float(row[2]) < 5 for row in cells)
