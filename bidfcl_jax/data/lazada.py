@@ -53,7 +53,7 @@ def load_lazada(
     shares: of the trial's rows for RCT-train, validation and test.
     rows: how many rows to read of each file, from the top; None for all.
     budget: per capita, in units of the prices; None takes the Study's default,
-      which with two arms is a voucher for everybody.
+      which with two arms is a voucher for every second person.
     cache: folder in which the parsed columns are kept for the next call.
 
   Returns:

@@ -221,9 +221,12 @@ def enter_taught(parts: Parts):
 def enter_temperature(parts: Parts):
   """Returns an `enter` that freezes each budget's temperature at the target."""
   config = parts.config
+  adaptive = config.decision.temperature[0] == "spread"
 
   def enter(key, state, study: Study):
     del key
+    if adaptive:
+      return state
     rows = reference_rows(parts, state, study)
     outcomes = jax.jit(money_apply(parts.target))(state, rows.samples.features)
     budgets = budgets_of(config, study)
