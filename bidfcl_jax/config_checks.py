@@ -106,5 +106,13 @@ def check(config: Any) -> None:
     )
   if config.bilevel.cross_fit and config.simple.members < 2:
     raise ValueError("bilevel.cross_fit needs simple.members of at least 2")
+  share = config.bilevel.teacher_share
+  if not 0 <= share <= 1:
+    raise ValueError(f"bilevel.teacher_share={share} is not within [0, 1]")
+  if share < 1 and config.bilevel.teacher == "rct":
+    raise ValueError(
+      f"bilevel.teacher_share={share} needs a teacher that began on OBS: "
+      "bilevel.teacher=finetuned or ensemble"
+    )
   if config.budget is not None and config.budget < 0:
     raise ValueError(f"budget={config.budget} must not be negative")

@@ -183,6 +183,9 @@ class BilevelConfig:
       (mean of simple.members fine-tuned networks).
     cross_fit: each member leaves a fold of the RCT out, and its predictions
       there are those of members that did not see them; "ensemble" only.
+    teacher_share: g of the labels of "additive" and of DIRECT: g of the
+      teacher's, 1 - g of what OBS says, which is the observed outcome in the
+      received cell and the members' OBS models elsewhere (beyond.md 4).
     start: the target begins with "new" weights or "finetuned" ones.
     bridge_hidden: hidden layers of the bridge; () means the target's.
     bridge_learning_rate: of its Adam.
@@ -208,6 +211,7 @@ class BilevelConfig:
   upper_every: int = 5
   teacher: str = "finetuned"
   cross_fit: bool = False
+  teacher_share: float = 1.0
   start: str = "new"
   bridge_hidden: tuple[int, ...] = ()
   bridge_learning_rate: float = 5e-4

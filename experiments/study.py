@@ -49,6 +49,10 @@ _SEEN = (
 )
 
 
+# What the teacher's stages leave in a state.
+_TAUGHT = ("members", "origins", "target")
+
+
 def settings(chosen: StudySet, variant: Variant) -> config_lib.Config:
   """Returns a variant's settings: set, then command line, then variant."""
   options = {**chosen.base, **common.given_overrides(), **variant.options}
@@ -74,7 +78,8 @@ def _teacher_key(method, config, length: int) -> str:
     (
       [stage.name for stage in method.stages[:length]],
       [own.obs, own.rct, own.finetune, own.network, config.network],
-      [config.bilevel.cross_fit, config.training, config.simple],
+      [config.bilevel.cross_fit, config.bilevel.teacher_share],
+      [config.training, config.simple],
     )
   )
 
@@ -92,10 +97,9 @@ def fit(method, study, key, config, teachers: dict[str, Any]):
   if name not in teachers:
     first = method._replace(stages=method.stages[:length])
     state, _ = training.fit(first, study, key, config)
-    teachers[name] = (state.members, state.target)
+    teachers[name] = {k: getattr(state, k) for k in _TAUGHT}
   state = method.init(stream(key, "init"), study.for_learners())
-  members, target = teachers[name]
-  state = state.replace(members=members, target=target)
+  state = state.replace(**teachers[name])
   return training.fit(method, study, key, config, begin=(length, state))
 
 

@@ -23,11 +23,10 @@ from bidfcl_jax.methods.bridge_steps import (
 )
 from bidfcl_jax.methods.method import Method, Stage, to_scaled
 from bidfcl_jax.methods.objective import check_surrogate
+from bidfcl_jax.methods.reference import enter_taught, enter_temperature
 from bidfcl_jax.methods.taught import (
   Fixed,
   Parts,
-  enter_taught,
-  enter_temperature,
   fixed_taught,
   lower_source,
   taught_fields,
@@ -86,15 +85,17 @@ def _bridged_stage(
 
   def step(key, state, block, aux: Fixed):
     samples = to_scaled(block.samples, state.scale)
-    taught = jax.tree.map(lambda x: x[block.rows], aux.taught)
+    taught, labels = aux.at(block.rows)
     metrics = {}
     if train_bridge:
-      state, metrics = upper_step(parts, key, state, block.samples, taught, aux)
+      state, metrics = upper_step(
+        parts, key, state, block.samples, (taught, labels), aux
+      )
 
     def one(state, batch):
       return lower_step(parts, state, *batch, aux)
 
-    state, lower = jax.lax.scan(one, state, (samples, taught))
+    state, lower = jax.lax.scan(one, state, (samples, labels))
     return state, metrics | lower
 
   return Stage(
@@ -132,6 +133,12 @@ def make_bridged(
       bilevel = dataclasses.replace(config.bilevel, solver=solver)
       config = dataclasses.replace(config, bilevel=bilevel)
     check_surrogate(config.decision, surrogate)
+    bilevel = config.bilevel
+    if bilevel.teacher_share < 1 and bilevel.bridge != "additive":
+      raise ValueError(
+        f"bilevel.teacher_share={bilevel.teacher_share} is the share in labels "
+        f"of bilevel.bridge=additive, not {bilevel.bridge}"
+      )
     parts = make_parts(config, surrogate)
     share = int(parts.lower.epochs * config.bilevel.warm_share)
     # The checkpoint rule chooses among bi-level epochs: one is left to it.

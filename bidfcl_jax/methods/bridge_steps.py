@@ -63,7 +63,7 @@ def make_cells(parts: Parts, phi, samples: Samples, taught, scale, base=None):
     parts: settings and networks.
     phi: the bridge's parameters.
     samples: OBS rows, scaled units.
-    taught: the teacher's Outcomes of these rows.
+    taught: the teacher's Outcomes of these rows, or labels in their place.
     scale: Scale.
     base: F of the copied target, where labels are a frozen copy; without it
       the stop-gradient form, which has the same gradient at that point.
@@ -127,7 +127,7 @@ def _lower_problem(parts: Parts, theta, samples: Samples, taught, scale):
   return cells, residuals
 
 
-def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
+def upper_step(parts: Parts, key, state, block, lesson, aux: Fixed):
   """One bridge update by the hypergradient of the decision loss (Alg. 1).
 
   Args:
@@ -136,7 +136,7 @@ def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
     state: BridgedState.
     block: OBS Samples `[period, batch, ...]`, original units; the lower level
       is solved on the first batch.
-    taught: the teacher's Outcomes of the block.
+    lesson: (the teacher's Outcomes, labels of the lower level) of the block.
     aux: Fixed.
 
   Returns:
@@ -144,7 +144,8 @@ def upper_step(parts: Parts, key, state, block, taught, aux: Fixed):
     where the solve is not accepted or the batch is empty.
   """
   config, bilevel = parts.config, parts.config.bilevel
-  samples, first = jax.tree.map(lambda x: x[0], (block, taught))
+  taught, labels = lesson
+  samples, first = jax.tree.map(lambda x: x[0], (block, labels))
   samples = to_scaled(samples, state.scale)
   cells, residuals = _lower_problem(
     parts, state.target, samples, first, state.scale

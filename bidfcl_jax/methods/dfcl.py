@@ -35,16 +35,18 @@ from bidfcl_jax.methods.objective import (
   mean_surrogate,
 )
 from bidfcl_jax.methods.pricing import Evidence
+from bidfcl_jax.methods.reference import (
+  bounded,
+  frozen_temperatures,
+  reference_prices,
+  reference_rows,
+)
 from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.taught import (
   Parts,
   TaughtState,
-  bounded,
   budgets_of,
-  frozen_temperatures,
   rct_evidence,
-  reference_prices,
-  reference_rows,
   taught_fields,
 )
 from bidfcl_jax.methods.teachers import Networks

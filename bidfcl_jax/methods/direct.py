@@ -19,13 +19,12 @@ from bidfcl_jax.losses.prediction import cell_loss, teacher_cells
 from bidfcl_jax.losses.value import safe_ratio, weighted_mean
 from bidfcl_jax.methods.method import Method, Stage, to_money
 from bidfcl_jax.methods.objective import decision_loss
+from bidfcl_jax.methods.reference import enter_taught, enter_temperature
 from bidfcl_jax.methods.taught import (
   Fixed,
   Parts,
   TaughtState,
   draw_sources,
-  enter_taught,
-  enter_temperature,
   fixed_taught,
   lower_source,
   taught_fields,
@@ -59,7 +58,7 @@ def _direct_stage(parts: Parts) -> Stage:
   decision = config.decision
 
   def step(key, state, block, aux: Fixed):
-    taught = jax.tree.map(lambda x: x[block.rows], aux.taught)
+    taught, labels = aux.at(block.rows)
     rct = aux.rct.samples
     unit = weighted_mean(rct.revenue, rct.weight)
 
@@ -67,7 +66,7 @@ def _direct_stage(parts: Parts) -> Stage:
       return to_money(parts.target.apply(theta, features), state.scale)
 
     def one(state, batch):
-      key, samples, taught_batch = batch
+      key, samples, label = batch
       judge, pricing, metrics = decision_loss(
         money,
         state.target,
@@ -77,7 +76,7 @@ def _direct_stage(parts: Parts) -> Stage:
         decision,
         parts.surrogate,
       )
-      cells = teacher_cells(taught_batch, learn_cost=state.scale.learn_cost)
+      cells = teacher_cells(label, learn_cost=state.scale.learn_cost)
 
       def loss(theta):
         predicted = parts.target.apply(theta, samples.features)
@@ -98,7 +97,7 @@ def _direct_stage(parts: Parts) -> Stage:
       return state, reported(alive, metrics) | moved
 
     keys = jax.random.split(key, len(block.rows))
-    return jax.lax.scan(one, state, (keys, block.samples, taught))
+    return jax.lax.scan(one, state, (keys, block.samples, labels))
 
   return Stage(
     name="direct",

@@ -64,19 +64,20 @@ def host_stage(name: str, enter) -> Stage:
   )
 
 
-def store_stage(position: int) -> Stage:
-  """Puts state.target aside as the member at `position`."""
+def store_stage(position: int, field: str = "members") -> Stage:
+  """Puts state.target aside at `position` of a field of stacked networks."""
 
   def enter(key, state, study: Study):
     del key, study
-    members = jax.tree.map(
+    stacked = jax.tree.map(
       lambda stack, leaf: stack.at[position].set(leaf),
-      state.members,
+      getattr(state, field),
       state.target,
     )
-    return state.replace(members=members)
+    return state.replace(**{field: stacked})
 
-  return host_stage(f"store-{position + 1}", enter)
+  name = "store" if field == "members" else f"store-{field}"
+  return host_stage(f"{name}-{position + 1}", enter)
 
 
 def repeated_stages(count: int, *stages: Stage) -> tuple[Stage, ...]:

@@ -147,7 +147,11 @@ def make_distilled(config: Config) -> Method:
   with this teacher do (beyond.md 4, step 6).
   """
   bilevel = dataclasses.replace(
-    config.bilevel, teacher="ensemble", start="finetuned", cross_fit=False
+    config.bilevel,
+    teacher="ensemble",
+    start="finetuned",
+    cross_fit=False,
+    teacher_share=1.0,
   )
   config = dataclasses.replace(config, bilevel=bilevel)
   networks = make_networks(config)

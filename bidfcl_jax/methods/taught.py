@@ -2,7 +2,8 @@
 
 Bi-DFCL, FROZEN, DIRECT and DFCL remember the same things: the teacher's
 networks, reference prices that bound lambda*, frozen temperatures, mu. This
-file makes them when a stage is entered, and the arrays that its steps read.
+file has their state and the arrays that their steps read; what is settled when
+a stage is entered is in reference.py.
 """
 
 import dataclasses
@@ -16,27 +17,22 @@ from flax import struct
 
 from bidfcl_jax.config import Config, LowerConfig, SourceConfig
 from bidfcl_jax.methods import pricing as pricing_lib
-from bidfcl_jax.methods.members import (
-  empty_members,
-  mean_in_chunks,
-  mean_outcomes,
+from bidfcl_jax.methods.members import empty_members, mean_in_chunks
+from bidfcl_jax.methods.method import (
+  State,
+  study_budget,
+  to_money,
+  to_scaled,
 )
-from bidfcl_jax.methods.method import State, study_budget, to_money
 from bidfcl_jax.methods.objective import Sources, needs_obs
 from bidfcl_jax.methods.pricing import Evidence, Pricing, needs_labels
 from bidfcl_jax.methods.teachers import (
   Networks,
+  has_origins,
   members_count,
-  start_stages,
   taught_on_rct,
 )
-from bidfcl_jax.methods.temperature import frozen_temperature
-from bidfcl_jax.methods.updates import (
-  go_on,
-  money_apply,
-  restart,
-  total_steps,
-)
+from bidfcl_jax.methods.updates import total_steps
 from bidfcl_jax.models import Network
 from bidfcl_jax.types import Outcomes, Samples, Study
 
@@ -47,10 +43,12 @@ class TaughtState(State):
 
   Attributes:
     members: teachers F_psi, stacked `[K, ...]`, frozen after their stages.
+    origins: the OBS models that they began from, stacked, or None.
     pricing: price bounds, temperature and mu of the decision loss, `[B]`.
   """
 
   members: Any
+  origins: Any
   pricing: Pricing
 
 
@@ -60,14 +58,24 @@ class Fixed(NamedTuple):
   Attributes:
     total: target steps of these stages together.
     taught: teacher's Outcomes on all OBS rows `[n_obs, M]`, scaled units.
+    labels: what the lower level learns of these rows where that is more than
+      the teacher's word (`bilevel.teacher_share`), or None.
     rct: RCT-train rows, with the teacher's Outcomes where the loss reads them.
     budgets: `[B]`, per capita.
   """
 
   total: jax.Array
   taught: Outcomes
+  labels: Outcomes | None
   rct: Evidence
   budgets: jax.Array
+
+  def at(self, rows: jax.Array) -> tuple[Outcomes, Outcomes]:
+    """Returns (teacher's Outcomes, labels of the lower level) of OBS rows."""
+    taught = jax.tree.map(lambda x: x[rows], self.taught)
+    if self.labels is None:
+      return taught, taught
+    return taught, jax.tree.map(lambda x: x[rows], self.labels)
 
 
 class Parts(NamedTuple):
@@ -103,8 +111,10 @@ def lower_source(config: Config, lower: LowerConfig) -> SourceConfig:
 
 def taught_fields(config: Config, target: Any) -> dict[str, Any]:
   """Returns the initial fields of a TaughtState beyond those of State."""
+  members = empty_members(target, members_count(config))
   return {
-    "members": empty_members(target, members_count(config)),
+    "members": members,
+    "origins": members if has_origins(config) else None,
     "pricing": pricing_lib.empty_pricing(len(config.decision.budgets)),
   }
 
@@ -112,17 +122,6 @@ def taught_fields(config: Config, target: Any) -> dict[str, Any]:
 def budgets_of(config: Config, study: Study) -> np.ndarray:
   """Returns the budgets of the decision loss, `[B]`, per capita."""
   return study_budget(config, study) * np.asarray(config.decision.budgets)
-
-
-def spread_rows(samples: Samples) -> Samples:
-  """Returns ALL_ROWS rows at even distances, all where there are fewer.
-
-  Not the first ones: a file may be sorted.
-  """
-  total = len(samples)
-  count = min(total, pricing_lib.ALL_ROWS)
-  rows = np.arange(count) * total // count
-  return jax.tree.map(lambda x: jnp.asarray(x[rows]), samples)
 
 
 def with_labels(parts: Parts, state, study: Study, samples) -> Evidence:
@@ -146,107 +145,53 @@ def rct_evidence(parts: Parts, state, study: Study) -> Evidence:
   return with_labels(parts, state, study, samples)
 
 
-def taught_money(parts: Parts):
-  """Returns (state, features) -> the teacher's Outcomes, original units."""
+def mixed_labels(
+  taught: Outcomes, origin: Outcomes, samples: Samples, share: float
+) -> Outcomes:
+  """Returns share * taught + (1 - share) * b, `[n, M]`, scaled units.
 
-  def apply(state, features):
-    taught = mean_outcomes(parts.networks.teacher, state.members, features)
-    return to_money(taught, state.scale)
+  b is the observed outcome in the received cell and the OBS model's elsewhere.
 
-  return apply
-
-
-def reference_rows(parts: Parts, state, study: Study) -> Evidence:
-  """Returns rows of the population that lambda* answers for.
-
-  They carry what spend is counted by in every later step: observed costs, or
-  the teacher's outcomes.
+  Args:
+    taught: the teacher's.
+    origin: the OBS model's.
+    samples: the rows, scaled units.
+    share: g, in [0, 1].
   """
-  if parts.config.decision.price_population == "rct":
-    return with_labels(parts, state, study, spread_rows(study.rct_train))
-  samples = spread_rows(study.obs)
-  labels = jax.jit(taught_money(parts))(state, samples.features)
-  share = jnp.asarray(study.propensity, float)
-  return pricing_lib.on_labels(Evidence(samples, share, labels))
+  seen = jax.nn.one_hot(samples.arm, taught.revenue.shape[1], dtype=bool)
 
+  def mix(teacher, model, observed):
+    return share * teacher + (1 - share) * jnp.where(
+      seen, observed[:, None], model
+    )
 
-def reference_prices(config: Config, outcomes: Outcomes, rows, budgets):
-  """Returns lambda* of each budget `[B]` at predictions on reference_rows."""
-  estimator = pricing_lib.cost_estimator(config.decision)
-  return jnp.stack(
-    [
-      pricing_lib.solve_price(
-        outcomes, rows, float(b), config.decision, estimator=estimator
-      )
-      for b in budgets
-    ]
+  return Outcomes(
+    mix(taught.revenue, origin.revenue, samples.revenue),
+    mix(taught.cost, origin.cost, samples.cost),
   )
-
-
-def bounded(config: Config, state, prices: jax.Array):
-  """Returns the state with lambda* bounded around reference prices `[B]`."""
-  bounds = jax.vmap(
-    lambda price: pricing_lib.reference_bounds(price, config.decision)
-  )(prices)
-  return state.replace(pricing=state.pricing.replace(bounds=bounds))
-
-
-def frozen_temperatures(config: Config, outcomes, samples, prices):
-  """Returns the temperature that is frozen at each price, `[B]`."""
-  return jax.vmap(
-    lambda price: frozen_temperature(outcomes, samples, price, config.decision)
-  )(prices)
-
-
-def enter_taught(parts: Parts):
-  """Returns an `enter`: the teacher's prices bound, the target begins."""
-  config = parts.config
-  own_start = start_stages(config, parts.target)
-  begin = restart(parts.target, parts.lower)
-  if config.bilevel.start == "finetuned":
-    begin = go_on(parts.lower)
-
-  def enter(key, state, study: Study):
-    if config.bilevel.start == "finetuned" and not own_start:
-      state = state.replace(target=jax.tree.map(lambda x: x[0], state.members))
-    rows = reference_rows(parts, state, study)
-    outcomes = jax.jit(taught_money(parts))(state, rows.samples.features)
-    budgets = budgets_of(config, study)
-    prices = reference_prices(config, outcomes, rows, budgets)
-    return begin(key, bounded(config, state, prices), study)
-
-  return enter
-
-
-def enter_temperature(parts: Parts):
-  """Returns an `enter` that freezes each budget's temperature at the target."""
-  config = parts.config
-  adaptive = config.decision.temperature[0] == "spread"
-
-  def enter(key, state, study: Study):
-    del key
-    if adaptive:
-      return state
-    rows = reference_rows(parts, state, study)
-    outcomes = jax.jit(money_apply(parts.target))(state, rows.samples.features)
-    budgets = budgets_of(config, study)
-    prices = reference_prices(config, outcomes, rows, budgets)
-    taus = frozen_temperatures(config, outcomes, rows.samples, prices)
-    return state.replace(pricing=state.pricing.replace(temperature=taus))
-
-  return enter
 
 
 def fixed_taught(parts: Parts):
   """Returns the `fixed` of stages that learn from taught OBS rows."""
   config, source = parts.config, parts.lower
 
+  def of_obs(members, study: Study) -> Outcomes:
+    teacher = parts.networks.teacher
+    return mean_in_chunks(teacher, members, study.obs.features)
+
   def fixed(state, study: Study) -> Fixed:
+    taught, labels = of_obs(state.members, study), None
+    if has_origins(config):
+      labels = mixed_labels(
+        taught,
+        of_obs(state.origins, study),
+        to_scaled(study.obs, state.scale),
+        config.bilevel.teacher_share,
+      )
     return Fixed(
       total=total_steps(study, "obs", source, source.epochs),
-      taught=mean_in_chunks(
-        parts.networks.teacher, state.members, study.obs.features
-      ),
+      taught=taught,
+      labels=labels,
       rct=rct_evidence(parts, state, study),
       budgets=jnp.asarray(budgets_of(config, study), float),
     )

@@ -89,6 +89,11 @@ def members_count(config: Config) -> int:
   return config.simple.members if ensemble else 1
 
 
+def has_origins(config: Config) -> bool:
+  """Whether the teacher's OBS models are kept beside it."""
+  return config.bilevel.teacher_share < 1
+
+
 def fold_of(group: Array, folds: int) -> Array:
   """Returns the fold of each row, `[n]`; a household is never cut."""
   return group % folds
@@ -114,17 +119,21 @@ def teacher_stages(config: Config, network: Network) -> tuple[Stage, ...]:
     network: the teacher's, on state.target.
 
   Returns:
-    Stages; at their end state.members holds the teacher.
+    Stages; at their end state.members holds the teacher, and state.origins the
+    OBS models that its members began from, where labels read them.
   """
   own = teacher_config(config)
   if config.bilevel.teacher == "rct":
     return (rct_stage(own, network), store_stage(0))
-  stages, fold = [], 0
+  stages, fold, origin = [], 0, 0
   for stage in member_stages(own, network, members_count(config)):
     if config.bilevel.cross_fit and stage.epochs and stage.reads == "rct":
       stage = without_fold(stage, fold, config.simple.members)
       fold += 1
     stages.append(stage)
+    if has_origins(config) and stage.reads == "obs":
+      stages.append(store_stage(origin, "origins"))
+      origin += 1
   return tuple(stages)
 
 

@@ -57,8 +57,8 @@ def make_gradient(config: Config, surrogate: str = "policy"):
     state = progress.state
     state = state.replace(bridge_optimiser=recorder.init(state.bridge))
     block = take_block(samples, rows)
-    taught = jax.tree.map(lambda x: x[block.rows], aux.taught)
-    state, metrics = upper_step(parts, key, state, block.samples, taught, aux)
+    lesson = aux.at(block.rows)
+    state, metrics = upper_step(parts, key, state, block.samples, lesson, aux)
     flat, _ = ravel_pytree(state.bridge_optimiser)
     return Hypergradient(
       flat, metrics["cg_residual"], metrics["negative_curvature"]

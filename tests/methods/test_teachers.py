@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bidfcl_jax import methods
+from bidfcl_jax import methods, training
 from bidfcl_jax.data.batches import Block
 from bidfcl_jax.methods import teachers
 from bidfcl_jax.methods.members import empty_members, mean_outcomes, store_stage
 from bidfcl_jax.methods.method import Scale, State
 from bidfcl_jax.methods.taught import TaughtState
-from bidfcl_jax.models import Network
+from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.types import Outcomes, Samples
 
 KEY = jax.random.key(5)
@@ -45,6 +45,7 @@ def test_members_are_put_aside_and_averaged():
     target=jnp.asarray(3.0),
     optimiser=None,
     scale=None,
+    origins=None,
     members=empty_members(jnp.asarray(1.0), 2),
     pricing=None,
   )
@@ -151,3 +152,53 @@ def test_the_target_may_start_at_the_first_member(tiny_study, tiny_config):
   entered = warm.enter(KEY, state.replace(members=members), tiny_study)
   chex.assert_trees_all_equal(entered.target, first)
   assert isinstance(entered, State)
+
+
+def test_labels_between_the_teacher_and_what_obs_says(tiny_study, tiny_config):
+  config = tiny_config(
+    bilevel__bridge="additive",
+    bilevel__teacher="ensemble",
+    bilevel__teacher_share=0.25,
+    simple__members=2,
+  )
+  method = methods.make("FROZEN", config)
+  names = [stage.name for stage in method.stages]
+  assert names[:3] == ["obs", "store-origins-1", "finetune"]
+  first = names.index("warm")
+  teacher = method._replace(stages=method.stages[:first])
+  state, _ = training.fit(teacher, tiny_study, KEY, config)
+  plain = methods.make("TSM-SL-OBS", config)
+  alone, _ = training.fit(plain, tiny_study, KEY, config)
+  chex.assert_trees_all_equal(
+    alone.target, jax.tree.map(lambda x: x[0], state.origins)
+  )
+  aux = method.stages[first].fixed(state, tiny_study)
+  network = make_target(config.network)
+  obs = tiny_study.obs
+  models = [
+    network.apply(
+      jax.tree.map(lambda x, k=k: x[k], state.origins), obs.features
+    )
+    for k in range(2)
+  ]
+  seen = np.arange(tiny_study.arms) == np.asarray(obs.arm)[:, None]
+  for name in ("revenue", "cost"):
+    said = np.mean([getattr(model, name) for model in models], axis=0)
+    own = getattr(obs, name) / getattr(tiny_study.scalers, name)
+    said = np.where(seen, own[:, None], said)
+    expected = 0.25 * getattr(aux.taught, name) + 0.75 * said
+    np.testing.assert_allclose(
+      getattr(aux.labels, name), expected, rtol=2e-5, atol=1e-5
+    )
+  taught, labels = aux.at(jnp.arange(3))
+  assert not np.array_equal(taught.revenue, labels.revenue)
+
+
+def test_gates_have_no_share_of_the_teacher(tiny_config):
+  config = tiny_config(bilevel__teacher_share=0.5)
+  with pytest.raises(ValueError, match="bilevel.bridge=additive, not gates"):
+    methods.make("Bi-DFCL-PPL", config)
+  assert methods.make("DIRECT", config).stages
+  assert methods.make("KD-FT", config).stages
+  with pytest.raises(ValueError, match="began on OBS"):
+    tiny_config(bilevel__teacher_share=0.5, bilevel__teacher="rct")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bidfcl_jax import methods, training
-from bidfcl_jax.methods import bidfcl, taught
+from bidfcl_jax.methods import bidfcl, reference, taught
 from bidfcl_jax.methods.pricing import cost_estimator, solve_price
+from bidfcl_jax.types import Outcomes, Samples
 
 KEY = jax.random.key(6)
 
@@ -41,7 +42,7 @@ def test_bounds_surround_the_price_of_the_loss_itself(
     **options, decision__budgets=(0.2, 0.4), obs__learning_rate=0.02
   )
   parts, state = entered(tiny_study, config)
-  rows = taught.reference_rows(parts, state, tiny_study)
+  rows = reference.reference_rows(parts, state, tiny_study)
   population = (
     tiny_study.obs
     if "price_population" in str(options)
@@ -50,7 +51,7 @@ def test_bounds_surround_the_price_of_the_loss_itself(
   np.testing.assert_array_equal(rows.samples.features, population.features)
   estimator = cost_estimator(config.decision)
   assert estimator == ("dr" if options else "ipw")
-  outcomes = taught.taught_money(parts)(state, rows.samples.features)
+  outcomes = reference.taught_money(parts)(state, rows.samples.features)
   for k, budget in enumerate(taught.budgets_of(config, tiny_study)):
     price = solve_price(
       outcomes, rows, budget, config.decision, estimator=estimator
@@ -72,10 +73,10 @@ def test_observed_outcomes_of_obs_price_nothing(tiny_study, tiny_config):
 
 
 def test_reference_rows_come_from_all_of_a_sorted_file(tiny_study, monkeypatch):
-  monkeypatch.setattr(taught.pricing_lib, "ALL_ROWS", 50)
+  monkeypatch.setattr(reference.pricing_lib, "ALL_ROWS", 50)
   rct = tiny_study.rct_train
   ordered = rct.replace(revenue=np.arange(len(rct), dtype=np.float32))
-  kept = np.asarray(taught.spread_rows(ordered).revenue)
+  kept = np.asarray(reference.spread_rows(ordered).revenue)
   assert len(kept) == 50
   assert len(np.unique(kept)) == 50
   np.testing.assert_allclose(kept.mean(), len(rct) / 2, rtol=0.02)
@@ -83,7 +84,7 @@ def test_reference_rows_come_from_all_of_a_sorted_file(tiny_study, monkeypatch):
 
 def test_all_rows_are_kept_where_there_are_few(tiny_study):
   rct = tiny_study.rct_train
-  kept = taught.spread_rows(rct)
+  kept = reference.spread_rows(rct)
   for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(rct), strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -91,12 +92,12 @@ def test_all_rows_are_kept_where_there_are_few(tiny_study):
 def test_a_frozen_temperature_follows_its_own_price(tiny_config):
   config = tiny_config(decision__temperature=("gap", 1.0))
   revenue = jnp.asarray(np.random.default_rng(0).gamma(2.0, 5.0, (200, 3)))
-  outcomes = taught.Outcomes(revenue, 0.2 * revenue * jnp.arange(3))
-  samples = taught.Samples(
+  outcomes = Outcomes(revenue, 0.2 * revenue * jnp.arange(3))
+  samples = Samples(
     jnp.zeros((200, 1)), jnp.zeros(200, int), revenue[:, 0], revenue[:, 0]
   )
   prices = jnp.array([0.5, 2.0])
-  taus = taught.frozen_temperatures(config, outcomes, samples, prices)
+  taus = reference.frozen_temperatures(config, outcomes, samples, prices)
   for price, tau in zip(prices, taus, strict=True):
     top = np.sort(np.asarray(outcomes.score(price)), axis=1)
     np.testing.assert_allclose(
