@@ -220,6 +220,26 @@ def store(
   )
 
 
+def _forget_other_shapes(shapes: list | None, study: Study) -> list:
+  """Drops compiled code that only rows of other shapes could use.
+
+  Splits by household differ in size from seed to seed: everything is compiled
+  anew, and a process can hold only so many memory maps before a compilation
+  fails. Worlds of one size keep their code.
+
+  Args:
+    shapes: of the study before, or None.
+    study: whose fits are next.
+
+  Returns:
+    The study's shapes.
+  """
+  own = [np.shape(leaf) for leaf in jax.tree.leaves(study)]
+  if shapes not in (None, own):
+    jax.clear_caches()
+  return own
+
+
 def _epochs(method: methods.Method) -> int:
   return sum(stage.epochs for stage in method.stages)
 
@@ -250,12 +270,14 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
   bar = tqdm.tqdm(
     total=total, unit="epoch", mininterval=10 if quiet else 0.5, delay=0.5
   )
+  shapes = None
   with bar:
     for first in range(0, len(plan.seeds), plan.at_once):
       group = plan.seeds[first : first + plan.at_once]
       todo = {seed: [n for n, of in missing if of == seed] for seed in group}
       studies = {seed: plan.load(seed) for seed in group if todo[seed]}
       for seed, study in studies.items():
+        shapes = _forget_other_shapes(shapes, study)
         yardsticks = _yardsticks(
           study,
           methods.study_budget(plan.config, study),
