@@ -85,16 +85,15 @@ def _bridged_stage(
 
   def step(key, state, block, aux: Fixed):
     samples = to_scaled(block.samples, state.scale)
-    taught, labels = aux.at(block.rows)
+    lesson = aux.at(block.rows)
     metrics = {}
     if train_bridge:
-      state, metrics = upper_step(
-        parts, key, state, block.samples, (taught, labels), aux
-      )
+      state, metrics = upper_step(parts, key, state, block.samples, lesson, aux)
 
     def one(state, batch):
       return lower_step(parts, state, *batch, aux)
 
+    _, labels = lesson
     state, lower = jax.lax.scan(one, state, (samples, labels))
     return state, metrics | lower
 

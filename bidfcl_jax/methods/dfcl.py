@@ -36,10 +36,10 @@ from bidfcl_jax.methods.objective import (
 )
 from bidfcl_jax.methods.pricing import Evidence
 from bidfcl_jax.methods.reference import (
+  at_reference,
   bounded,
   frozen_temperatures,
   reference_prices,
-  reference_rows,
 )
 from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.taught import (
@@ -113,11 +113,10 @@ def _enter(parts: Parts, source: SourceConfig, *, restarts: bool):
   begin = restart(parts.target, source) if restarts else go_on(source)
 
   def enter(key, state, study: Study):
-    rows = reference_rows(parts, state, study)
-    outcomes = jax.jit(money_apply(parts.target))(state, rows.samples.features)
-    budgets = budgets_of(config, study)
-    prices = reference_prices(config, outcomes, rows, budgets)
-    grid = dual_prices(config, outcomes, rows, budgets)
+    rows, outcomes, prices = at_reference(
+      parts, money_apply(parts.target), state, study
+    )
+    grid = dual_prices(config, outcomes, rows, budgets_of(config, study))
 
     def frozen(prices):
       return frozen_temperatures(config, outcomes, rows.samples, prices)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from bidfcl_jax.allocation import price_for_budget, soft_price_for_budget
@@ -103,6 +104,17 @@ def empty_pricing(budgets: int | None = None) -> Pricing:
   if budgets is None:
     return one
   return jax.tree.map(lambda x: jnp.stack([x] * budgets), one)
+
+
+def spread_rows(samples: Samples) -> Samples:
+  """Returns ALL_ROWS rows at even distances, all where there are fewer.
+
+  Not the first ones: a file may be sorted.
+  """
+  total = len(samples)
+  count = min(total, ALL_ROWS)
+  rows = np.arange(count) * total // count
+  return jax.tree.map(lambda x: jnp.asarray(x[rows]), samples)
 
 
 def rows_at_upper_level(config: DecisionConfig, rows: int) -> int:

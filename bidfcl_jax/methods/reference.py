@@ -7,7 +7,6 @@ for, with spend counted as the decision loss counts it (pricing.py).
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods import pricing as pricing_lib
@@ -18,18 +17,7 @@ from bidfcl_jax.methods.taught import Parts, budgets_of, with_labels
 from bidfcl_jax.methods.teachers import start_stages
 from bidfcl_jax.methods.temperature import frozen_temperature
 from bidfcl_jax.methods.updates import go_on, money_apply, restart
-from bidfcl_jax.types import Outcomes, Samples, Study
-
-
-def spread_rows(samples: Samples) -> Samples:
-  """Returns ALL_ROWS rows at even distances, all where there are fewer.
-
-  Not the first ones: a file may be sorted.
-  """
-  total = len(samples)
-  count = min(total, pricing_lib.ALL_ROWS)
-  rows = np.arange(count) * total // count
-  return jax.tree.map(lambda x: jnp.asarray(x[rows]), samples)
+from bidfcl_jax.types import Outcomes, Study
 
 
 def taught_money(parts: Parts):
@@ -49,8 +37,10 @@ def reference_rows(parts: Parts, state, study: Study) -> Evidence:
   the teacher's outcomes.
   """
   if parts.config.decision.price_population == "rct":
-    return with_labels(parts, state, study, spread_rows(study.rct_train))
-  samples = spread_rows(study.obs)
+    return with_labels(
+      parts, state, study, pricing_lib.spread_rows(study.rct_train)
+    )
+  samples = pricing_lib.spread_rows(study.obs)
   labels = jax.jit(taught_money(parts))(state, samples.features)
   share = jnp.asarray(study.propensity, float)
   return pricing_lib.on_labels(Evidence(samples, share, labels))
@@ -67,6 +57,22 @@ def reference_prices(config: Config, outcomes: Outcomes, rows, budgets):
       for b in budgets
     ]
   )
+
+
+def at_reference(parts: Parts, apply, state, study: Study):
+  """Returns (rows, Outcomes, lambda* of each budget `[B]`) of a model.
+
+  Args:
+    parts: settings and networks.
+    apply: (state, features) -> Outcomes, original units.
+    state: TaughtState with the teacher.
+    study: whose rows and budget are read.
+  """
+  config = parts.config
+  rows = reference_rows(parts, state, study)
+  outcomes = jax.jit(apply)(state, rows.samples.features)
+  budgets = budgets_of(config, study)
+  return rows, outcomes, reference_prices(config, outcomes, rows, budgets)
 
 
 def bounded(config: Config, state, prices: jax.Array):
@@ -95,10 +101,7 @@ def enter_taught(parts: Parts):
   def enter(key, state, study: Study):
     if config.bilevel.start == "finetuned" and not own_start:
       state = state.replace(target=jax.tree.map(lambda x: x[0], state.members))
-    rows = reference_rows(parts, state, study)
-    outcomes = jax.jit(taught_money(parts))(state, rows.samples.features)
-    budgets = budgets_of(config, study)
-    prices = reference_prices(config, outcomes, rows, budgets)
+    _, _, prices = at_reference(parts, taught_money(parts), state, study)
     return begin(key, bounded(config, state, prices), study)
 
   return enter
@@ -113,10 +116,9 @@ def enter_temperature(parts: Parts):
     del key
     if adaptive:
       return state
-    rows = reference_rows(parts, state, study)
-    outcomes = jax.jit(money_apply(parts.target))(state, rows.samples.features)
-    budgets = budgets_of(config, study)
-    prices = reference_prices(config, outcomes, rows, budgets)
+    rows, outcomes, prices = at_reference(
+      parts, money_apply(parts.target), state, study
+    )
     taus = frozen_temperatures(config, outcomes, rows.samples, prices)
     return state.replace(pricing=state.pricing.replace(temperature=taus))
 

@@ -29,7 +29,7 @@ from bidfcl_jax.methods.method import (
   to_money,
   to_scaled,
 )
-from bidfcl_jax.methods.pricing import ALL_ROWS
+from bidfcl_jax.methods.pricing import spread_rows
 from bidfcl_jax.methods.teachers import unseen_outcomes, without_fold
 from bidfcl_jax.methods.two_stage import obs_stage, rct_stage
 from bidfcl_jax.methods.updates import plain_init
@@ -122,7 +122,7 @@ def make_score_average(config: Config) -> Method:
 
   def enter(key, state, study: Study):
     del key
-    rows = jax.tree.map(lambda x: jnp.asarray(x[:ALL_ROWS]), study.rct_train)
+    rows = spread_rows(study.rct_train)
     models = jax.jit(both)(state, rows.features)
 
     def price_of(outcomes):

@@ -95,10 +95,8 @@ class _Fit:
         f"{self.folder} holds a run on other data (its scalers differ); use "
         "another folder"
       )
-    if (
-      meta.get("chunk", self.config.training.scan_blocks)
-      != self.config.training.scan_blocks
-    ):
+    chunk = self.config.training.scan_blocks
+    if meta.get("chunk", chunk) != chunk:
       raise ValueError(
         f"{self.folder} holds a run stopped inside an epoch with "
         f"training.scan_blocks={meta['chunk']}; go on with the same"

@@ -23,8 +23,7 @@ from bidfcl_jax.data.parsing import Table
 from bidfcl_jax.data.scaling import standardise
 from bidfcl_jax.evaluation import PriceCurve, price_curve
 from bidfcl_jax.files import write_atomic, write_json
-from bidfcl_jax.methods import Method, State
-from bidfcl_jax.models.chunks import apply_in_chunks
+from bidfcl_jax.methods import Method, State, predict_rows
 from bidfcl_jax.types import Outcomes, Samples, Scalers, Study
 
 ARRAYS, RECORD = "served.npz", "served.json"
@@ -63,7 +62,7 @@ class Served(NamedTuple):
 
   def outcomes(self, features: np.ndarray) -> Outcomes:
     """Predicts on standardised features `[n, d]`: `[n, M]`, original units."""
-    return apply_in_chunks(self.method.predict, self.state, features)
+    return predict_rows(self.method, self.state, features)
 
   def predict(self, table: Table) -> Outcomes:
     """Predicts for rows of a table, `[n, M]`, original units.
@@ -117,7 +116,7 @@ def save_served(
       "and test predictions stand in the run, new rows need another method"
     )
     return write_json(folder / RECORD, record | {"refused": reason})
-  predicted = apply_in_chunks(method.predict, state, study.rct_valid.features)
+  predicted = predict_rows(method, state, study.rct_valid.features)
   every_arm = len(np.unique(study.rct_valid.arm)) == study.arms
   curve = price_curve(
     predicted, study.rct_valid, None if every_arm else study.propensity

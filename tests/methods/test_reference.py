@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bidfcl_jax import methods, training
-from bidfcl_jax.methods import bidfcl, reference, taught
+from bidfcl_jax.methods import bidfcl, pricing, reference, taught
 from bidfcl_jax.methods.pricing import cost_estimator, solve_price
 from bidfcl_jax.types import Outcomes, Samples
 
@@ -73,10 +73,10 @@ def test_observed_outcomes_of_obs_price_nothing(tiny_study, tiny_config):
 
 
 def test_reference_rows_come_from_all_of_a_sorted_file(tiny_study, monkeypatch):
-  monkeypatch.setattr(reference.pricing_lib, "ALL_ROWS", 50)
+  monkeypatch.setattr(pricing, "ALL_ROWS", 50)
   rct = tiny_study.rct_train
   ordered = rct.replace(revenue=np.arange(len(rct), dtype=np.float32))
-  kept = np.asarray(reference.spread_rows(ordered).revenue)
+  kept = np.asarray(pricing.spread_rows(ordered).revenue)
   assert len(kept) == 50
   assert len(np.unique(kept)) == 50
   np.testing.assert_allclose(kept.mean(), len(rct) / 2, rtol=0.02)
@@ -84,7 +84,7 @@ def test_reference_rows_come_from_all_of_a_sorted_file(tiny_study, monkeypatch):
 
 def test_all_rows_are_kept_where_there_are_few(tiny_study):
   rct = tiny_study.rct_train
-  kept = reference.spread_rows(rct)
+  kept = pricing.spread_rows(rct)
   for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(rct), strict=True):
     np.testing.assert_array_equal(a, b)
 
