@@ -28,11 +28,12 @@ METHOD = flags.DEFINE_list(
   "Methods separated by commas, or all: every one that can run, the others "
   "named on stderr. Known: " + ", ".join(methods.names()),
 )
-TUNED = flags.DEFINE_string(
+TUNED = flags.DEFINE_list(
   "tuned",
   None,
-  "The chosen.json of experiments.tune: each method runs with its own values "
-  "there, but for options given as --config flags, which win.",
+  "The chosen.json of experiments.tune, or several separated by commas: each "
+  "method runs with its own values there, but for options given as --config "
+  "flags, which win.",
 )
 SEEDS = flags.DEFINE_integer(
   "seeds",
@@ -67,7 +68,7 @@ def _plan(config: config_lib.Config, seeds, study, load) -> runner.Plan:
   """Returns what to do, of methods that can run, each by its own settings."""
   plan = runner.Plan((), seeds, config, load, common.given_flags())
   if TUNED.value is not None:
-    searched = tuned.read(TUNED.value)
+    searched = tuned.read_all(TUNED.value)
     data = tuned.data_words(common.DATA.value, config)
     tuned.check_use(searched, data, seeds, config)
     own = tuned.options_of(searched, common.given_overrides())

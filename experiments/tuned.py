@@ -6,11 +6,12 @@
 
 A method's options stand in place of the preset's and the recipe's; {} means
 that the run's own settings were not beaten. An explicit --config flag wins over
-the file, for every method.
+the file, for every method. A long search may be split by method over several
+files (and processes): `read_all` joins those that searched alike.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +100,32 @@ def read(path: str | Path) -> Tuned:
     _check_options(path, name, options)
   record = {field: record[field] for field in _FIELDS}
   return Tuned(**record | {"seeds": tuple(record["seeds"])})
+
+
+def read_all(paths: Sequence[str | Path]) -> Tuned:
+  """Reads files of one search whose methods were split over several runs.
+
+  Raises:
+    ValueError: no file; one that `read` refuses; files that differ in anything
+      but their methods; a method that stands in two.
+  """
+  if not paths:
+    raise ValueError("--tuned names no file")
+  first, *others = [read(path) for path in paths]
+  found = dict(first.methods)
+  for path, other in zip(paths[1:], others, strict=True):
+    for field in (f for f in _FIELDS if f != "methods"):
+      then, now = getattr(first, field), getattr(other, field)
+      if then != now:
+        raise ValueError(
+          f"{path}: searched with {field} {now}, but {paths[0]} with {then}; "
+          "one table takes methods that were searched alike"
+        )
+    twice = sorted(set(found) & set(other.methods))
+    if twice:
+      raise ValueError(f"{path}: {twice[0]} stands in an earlier file too")
+    found |= other.methods
+  return first._replace(methods=found)
 
 
 def data_words(data: str, config: config_lib.Config) -> str:

@@ -58,6 +58,22 @@ def test_a_flawed_file_is_refused_by_name(changes, words, tmp_path):
     tuned.read(tmp_path / "none.json")
 
 
+def test_a_search_split_by_method_is_one(tmp_path):
+  paths = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+  parts = [{"FT": SEARCH.methods["FT"]}, {"AVG": {}}, {"FT": {}}]
+  for path, own in zip(paths, parts, strict=True):
+    tuned.write(path, SEARCH._replace(methods=own))
+  assert tuned.read_all(paths[:2]) == SEARCH
+  with pytest.raises(ValueError, match=r"c\.json: FT stands in an earlier"):
+    tuned.read_all(paths)
+  for field, other in (("trials", 4), ("seeds", (7,)), ("data", "hillstrom")):
+    tuned.write(paths[1], SEARCH._replace(**{field: other}))
+    with pytest.raises(ValueError, match=rf"b\.json: searched with {field} "):
+      tuned.read_all(paths[:2])
+  with pytest.raises(ValueError, match="names no file"):
+    tuned.read_all([])
+
+
 def test_a_table_keeps_off_the_search_s_worlds_and_settings():
   config = config_lib.make("quick")
   tuned.check_use(SEARCH, "simulated S1", range(10), config)
