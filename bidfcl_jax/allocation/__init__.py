@@ -2,6 +2,7 @@
 
 from bidfcl_jax.allocation.blocks import BlockPlan, solve_blocks
 from bidfcl_jax.allocation.choice import choose
+from bidfcl_jax.allocation.host import require_finite
 from bidfcl_jax.allocation.path import path, revenue_at
 from bidfcl_jax.allocation.price import price_for_budget
 from bidfcl_jax.allocation.realise import realise
@@ -15,6 +16,7 @@ __all__ = [
   "path",
   "price_for_budget",
   "realise",
+  "require_finite",
   "revenue_at",
   "soft_price_for_budget",
   "solve",

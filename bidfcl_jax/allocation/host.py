@@ -15,6 +15,22 @@ from bidfcl_jax.types import Outcomes
 _BLOCK = 8192
 
 
+def require_finite(words: str, cells: np.ndarray) -> None:
+  """Refuses cells `[n, M]` of which one is not finite.
+
+  Raises:
+    ValueError: such a cell; `words` says what it is of, and its row and arm are
+      named.
+  """
+  finite = np.isfinite(cells)
+  if not finite.all():
+    row, arm = np.argwhere(~finite)[0]
+    raise ValueError(
+      f"{words} of row {row}, arm {arm} is {cells[row, arm]}; every cell must "
+      "be finite"
+    )
+
+
 def checked(outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, int]:
   """Returns revenue and cost `[n, M]` as NumPy, negative costs set to 0.
 
@@ -32,13 +48,7 @@ def checked(outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, int]:
       "both must be [n, M] with at least one individual and one arm"
     )
   for name, cells in (("revenue", revenue), ("cost", cost)):
-    finite = np.isfinite(cells)
-    if not finite.all():
-      row, arm = np.argwhere(~finite)[0]
-      raise ValueError(
-        f"predicted {name} of row {row}, arm {arm} is {cells[row, arm]}; "
-        "every cell must be finite"
-      )
+    require_finite(f"predicted {name}", cells)
   negative = cost < 0
   floored = int(np.count_nonzero(negative))
   return revenue, np.where(negative, 0, cost) if floored else cost, floored

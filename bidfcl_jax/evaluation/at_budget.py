@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bidfcl_jax.allocation import choose
+from bidfcl_jax.allocation import choose, require_finite
 from bidfcl_jax.losses.value import safe_ratio
 from bidfcl_jax.types import Array, Outcomes
 
@@ -150,12 +150,7 @@ def checked(name: str, outcomes: Outcomes, rows: int) -> Outcomes:
         f"{name} {field} has shape {values.shape}; it must be [n, M] with n = "
         f"{rows} individuals and at least 2 arms"
       )
-    if not np.isfinite(values).all():
-      row, arm = np.argwhere(~np.isfinite(values))[0]
-      raise ValueError(
-        f"{name} {field} of row {row}, arm {arm} is {values[row, arm]}; every "
-        "cell must be finite"
-      )
+    require_finite(f"{name} {field}", values)
     cells[field] = values
   if cells["revenue"].shape != cells["cost"].shape:
     raise ValueError(
