@@ -60,6 +60,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder; default: under runs/.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start afresh.")
 
 CHOSEN = "chosen.json"
+# A trial compiles for itself, and a process can hold only so many memory maps
+# (65,530 on Linux, some 450 a trial) before a compilation fails.
+_TRIALS_IN_MEMORY = 16
 
 
 def plan_trials(names, config: Config, given) -> dict[str, list[dict]]:
@@ -74,7 +77,7 @@ def plan_trials(names, config: Config, given) -> dict[str, list[dict]]:
   return planned
 
 
-def _search(planned, config, studies, workdir: WorkDir) -> None:
+def _search(planned, config, studies, criterion, workdir: WorkDir) -> None:
   """Runs the trials that are missing."""
   done = trials.logged(workdir)
   missing = [
@@ -83,16 +86,19 @@ def _search(planned, config, studies, workdir: WorkDir) -> None:
     for number in range(len(options))
     if (name, number) not in done
   ]
-  for name, number in tqdm.tqdm(missing, unit="trial", mininterval=10):
+  bar = tqdm.tqdm(missing, unit="trial", mininterval=10)
+  for run, (name, number) in enumerate(bar, 1):
     trial = trials.run_trial(
       name,
       number,
       planned[name][number],
       config,
       studies,
-      trials.criterion_of(name, CRITERION.value),
+      trials.criterion_of(name, criterion),
     )
     workdir.log(trial.to_record())
+    if run % _TRIALS_IN_MEMORY == 0:
+      jax.clear_caches()
 
 
 def _choose(found) -> dict[str, dict]:
@@ -139,7 +145,7 @@ def main() -> None:
   with claim(
     folder, settings, runner.study_hash(first), overwrite=OVERWRITE.value
   ) as workdir:
-    _search(planned, config, studies, workdir)
+    _search(planned, config, studies, CRITERION.value, workdir)
     logged = trials.logged(workdir)
     found = {
       name: [logged[name, number] for number in range(TRIALS.value)]

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 
+import jax
 import pytest
 from test_train import TINY
 
 from bidfcl_jax.files import read_lines
+from bidfcl_jax.report import claim
+from experiments import trials, tune
 
 
 def run(script, *flags, sizes=TINY):
@@ -17,6 +20,22 @@ def run(script, *flags, sizes=TINY):
     text=True,
     check=False,
   )
+
+
+def test_a_long_search_drops_its_compiled_code(monkeypatch, tmp_path):
+  dropped, seen = [], []
+  trial = trials.Trial("FT", 0, "valid_mse", {}, (1.0,), 0.0)
+
+  def run_trial(name, number, *_):
+    seen.append(number)
+    return trial._replace(trial=number)
+
+  monkeypatch.setattr(trials, "run_trial", run_trial)
+  monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(len(seen)))
+  with claim(tmp_path / "run", {}, "hash") as workdir:
+    tune._search({"FT": [{}] * 40}, None, {}, "valid_mse", workdir)
+    assert sorted(trials.logged(workdir)) == [("FT", k) for k in range(40)]
+  assert dropped == [16, 32]
 
 
 @pytest.mark.slow
