@@ -192,9 +192,10 @@ class SimpleConfig:
     folds: of the RCT, for STACK's cross-fitted predictions.
     grid: points an axis of AVG2's two weights.
     mean_weight: share of FT in MEAN-W.
-    pull: of FT towards the OBS model, weight of the squared distance
-      [1e-4, 1e-1]; 0 means none.
-    layers: what FT fine-tunes, "all" or "heads".
+    pull: of FT, MEAN-W and FT-PPL towards the OBS model, weight of the
+      squared distance [1e-4, 1e-1]; 0 means none.
+    layers: what these three fine-tune, "all" or "heads". Teachers and members
+      of ensembles are fine-tuned whole and without a pull.
   """
 
   members: int = 3

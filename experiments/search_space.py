@@ -8,7 +8,10 @@ budget, checkpoint rule, the world) are searched for none.
 
 An option's values are a Latin hypercube of its own (McKay, Beckman, Conover,
 1979): a method with many options loses nothing on each of them, and an option
-that two methods share takes the same values in both.
+that two methods share, over one range, takes the same values in both.
+
+Ranges are those of the table in baselines.md 1, and wider where a wider one
+helped the rivals (weight decay up to 1: beyond.md 2).
 """
 
 import math
@@ -64,7 +67,20 @@ class Times(NamedTuple):
     return max(1, round(factor * default))
 
 
-Range = Choice | LogUniform | Times
+class Factor(NamedTuple):
+  """(kind, factor): the factor is drawn, the kind is the run's own.
+
+  "gap" and "spread" are multiples of scales that differ by an order.
+  """
+
+  factors: tuple[float, ...]
+
+  def at(self, share: float, default: tuple) -> tuple[str, float]:
+    """Returns the value at a share of the range, in [0, 1)."""
+    return (default[0], self.factors[int(share * len(self.factors))])
+
+
+Range = Choice | LogUniform | Times | Factor
 Space = Mapping[str, Range]
 
 
@@ -81,11 +97,12 @@ _OBS = _source("obs", LogUniform(3e-4, 3e-3))
 _RCT = _source("rct", LogUniform(3e-4, 3e-3))
 _FINETUNE = _source("finetune", LogUniform(3e-5, 1e-3))
 _TUNED_FT = {**_OBS, **_FINETUNE}
+_PULL = {"simple.pull": Choice((0.0, 1e-4, 1e-3, 1e-2, 1e-1))}
 _BOTH = {**_OBS, **_RCT}
 
-_SPREADS = Choice(tuple(("spread", x) for x in (0.1, 0.5, 2.0, 5.0)))
+_TEMPERATURE = Factor((0.1, 0.5, 2.0, 5.0))
 _RIDGE = {"simple.ridge": LogUniform(0.1, 100.0)}
-_POLICY = {"decision.temperature": _SPREADS}
+_POLICY = {"decision.temperature": _TEMPERATURE}
 _DIFFERENCE = {"decision.gap_floor": LogUniform(0.1, 2.0)}
 _PRICES = {
   "decision.grid": Choice(
@@ -147,16 +164,17 @@ SPACES: dict[str, Space] = {
   "TSM-CF-RCT": _FOREST,
   "TSM-CF-OBS": _FOREST,
   "DHCL": {
-    "dhcl.l2": LogUniform(1e-4, 3e-2),
+    "dhcl.l2": LogUniform(2.5e-5, 3e-2),
     "dhcl.learning_rate": LogUniform(3e-4, 3e-3),
     "dhcl.epochs": Times((0.5, 1.0, 1.75, 2.5)),
   },
   "DFCL-DPL": {**_DFCL, **_PRICES, **_POLICY},
-  "DFCL-DIFD": {**_DFCL, **_PRICES, **_DIFFERENCE},
+  "DFCL-DIFD": {**_DFCL, **_PRICES, **_DIFFERENCE, **_POLICY},
   "DFCL-PPL": {**_DFCL, **_POLICY},
   "DFCL-PIFD": {**_DFCL, **_DIFFERENCE},
   "FT-PPL": {
     **_TUNED_FT,
+    **_PULL,
     **_POLICY,
     "decision.alpha": LogUniform(0.1, 10.0),
   },
@@ -178,10 +196,7 @@ SPACES: dict[str, Space] = {
   },
   "LTD-IPS": {**_OBS, **_META},
   "LTD-DR": {**_OBS, **_META},
-  "FT": {
-    **_TUNED_FT,
-    "simple.pull": Choice((0.0, 1e-4, 1e-3, 1e-2, 1e-1)),
-  },
+  "FT": {**_TUNED_FT, **_PULL},
   "MEAN-W": {
     **_TUNED_FT,
     "simple.mean_weight": Choice((0.25, 0.5, 0.75)),
@@ -204,7 +219,7 @@ SPACES: dict[str, Space] = {
   "DIRECT": {
     **_TUNED_FT,
     "direct.weight": LogUniform(1.0, 100.0),
-    "direct.decision.temperature": _SPREADS,
+    "direct.decision.temperature": _TEMPERATURE,
     "direct.lower.epochs": Times((0.5, 1.0, 2.0)),
   },
   "FROZEN": _FROZEN,

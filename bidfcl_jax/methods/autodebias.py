@@ -37,6 +37,7 @@ from bidfcl_jax.methods.updates import (
   plain_init,
   reported,
   restart,
+  step_size,
   total_steps,
 )
 from bidfcl_jax.models import make_target
@@ -166,15 +167,19 @@ def debiased_loss(
   return loss + imputation_weight * imputed
 
 
-def _meta_step(lower, upper, adams, source, state, samples, delay):
+def _meta_step(lower, upper, adams, source, state, samples, aux: Delayed):
   """One step of each group of phi; w1 and w2 only after the delay."""
   gradient, accepted = meta_gradient(
-    lower, upper, state.target, state.meta, step_size=source.learning_rate
+    lower,
+    upper,
+    state.target,
+    state.meta,
+    step_size=step_size(state, source, aux.total),
   )
   alive = jnp.sum(samples.weight) > 0
   meta, optimisers = {}, {}
   for name in GROUPS:
-    due = (name == "m") | (state.step >= delay)
+    due = (name == "m") | (state.step >= aux.delay)
     meta[name], optimisers[name] = meta_update(
       adams[name],
       gradient[name],
@@ -227,9 +232,7 @@ def make_autodebias(config: Config) -> Method:
       predicted = network.apply(theta, rct.features)
       return factual_loss(predicted, rct, learn_cost=learn_cost)
 
-    state, seen = _meta_step(
-      lower, upper, adams, source, state, samples, aux.delay
-    )
+    state, seen = _meta_step(lower, upper, adams, source, state, samples, aux)
     by = debias(state.meta, samples, learn_cost=learn_cost)
     seen["row_weight"] = weighted_mean(by.row, samples.weight)
     seen["cell_weight"] = weighted_mean(

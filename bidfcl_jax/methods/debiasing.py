@@ -4,7 +4,8 @@ A meta network P_phi gives propensities, and these the weights v_i of OBS rows
 (learnt_propensity.py). In each batch:
 
   upper   min_phi MSE_t(theta') on the RCT batch + b Var(v),
-          theta' = theta - eta grad_theta L(theta, phi) on the OBS batch
+          theta' = theta - eta grad_theta L(theta, phi) on the OBS batch, eta
+          the step size that the target has then
   lower   a step of the target on L(., phi) with the new phi
 
   LTD-IPS  L = (1/n) sum_i v_i MSE_t(i)
@@ -44,6 +45,7 @@ from bidfcl_jax.methods.updates import (
   reported,
   restart,
   schedule,
+  step_size,
 )
 from bidfcl_jax.models import make_scores, make_target
 from bidfcl_jax.types import Samples, Study
@@ -143,7 +145,7 @@ def _imputer_step(network, config: Config, state, batch, total):
   return state.replace(imputer=imputer), metrics["skipped"]
 
 
-def _meta_step(network, config: Config, adam, state, batch):
+def _meta_step(network, config: Config, adam, state, batch, total):
   """One step of phi by the RCT error after a virtual step of the target."""
   samples, rct, settings = batch.samples, batch.rct, config.debias
   lower, weights = make_lower(network, config, state, samples)
@@ -164,7 +166,7 @@ def _meta_step(network, config: Config, adam, state, batch):
     upper,
     state.target,
     state.meta,
-    step_size=config.obs.learning_rate,
+    step_size=step_size(state, config.obs, total),
     direct=spread,
   )
   alive = jnp.sum(samples.weight) > 0
@@ -217,7 +219,7 @@ def make_learnt_propensity(name: str, *, robust: bool):
       refused = jnp.zeros(())
       if robust:
         state, refused = _imputer_step(network, config, state, batch, aux.total)
-      state, seen = _meta_step(network, config, adam, state, batch)
+      state, seen = _meta_step(network, config, adam, state, batch, aux.total)
       lower, _ = make_lower(network, config, state, batch.samples)
       value, gradient = jax.value_and_grad(lower)(state.target, state.meta)
       state, metrics = guarded_update(

@@ -10,7 +10,8 @@ after a two-stage model, which gives the reference price, the temperature and
 for the budget at every step; DFCL-DPL and -DIFD take a grid of prices, frozen
 at those of the two-stage model for budgets spread over its range (without a
 grid: for `decision.budgets`). FT-PPL is DFCL-PPL that starts from the OBS
-model, always (row 2w: same data as Bi-DFCL, one level).
+model, always (row 2w: same data as Bi-DFCL, one level), with FT's options: a
+pull simple.pull * |theta - theta_OBS|^2, or the heads alone.
 All read RCT rows alone: decision.covariates and price_population do not apply.
 """
 
@@ -25,6 +26,7 @@ from bidfcl_jax.config import Config, SourceConfig
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import policy_value, safe_ratio
 from bidfcl_jax.methods import pricing as pricing_lib
+from bidfcl_jax.methods.finetuned import heads_alone, squared_distance
 from bidfcl_jax.methods.members import store_stage
 from bidfcl_jax.methods.method import Method, to_money
 from bidfcl_jax.methods.objective import (
@@ -138,7 +140,9 @@ def balanced(samples, propensity):
   return samples.replace(weight=safe_ratio(samples.weight, share))
 
 
-def _decision_stage(parts: Parts, source: SourceConfig, enter, *, dual: bool):
+def _decision_stage(
+  parts: Parts, source: SourceConfig, enter, *, dual: bool, pull: float
+):
   decision = parts.config.decision
 
   def judge_at(key, state, aux: Fixed):
@@ -187,7 +191,12 @@ def _decision_stage(parts: Parts, source: SourceConfig, enter, *, dual: bool):
       prediction = factual_loss(
         predicted, counted, learn_cost=state.scale.learn_cost
       )
-      return decision.alpha * prediction + judge(target) / state.scale.revenue
+      value = decision.alpha * prediction
+      value += judge(target) / state.scale.revenue
+      if pull:
+        start = jax.tree.map(lambda leaf: leaf[0], state.members)
+        value += pull * squared_distance(target, start)
+      return value
 
     value, gradient = jax.value_and_grad(loss)(state.target)
     kept = select(alive, pricing, state.pricing)
@@ -257,16 +266,19 @@ def make_dfcl(name: str, surrogate: str, *, dual: bool, start: str = "rct"):
         temperatures=jnp.zeros(count),
       )
 
+    decide = _decision_stage(
+      parts,
+      source,
+      _enter(parts, source, restarts=restarts),
+      dual=dual,
+      pull=config.simple.pull if start == "obs" else 0.0,
+    )
+    if start == "obs" and config.simple.layers == "heads":
+      decide = heads_alone(decide)
     return Method(
       name=name,
       init=init,
-      stages=(
-        first(config, network),
-        store_stage(0),
-        _decision_stage(
-          parts, source, _enter(parts, source, restarts=restarts), dual=dual
-        ),
-      ),
+      stages=(first(config, network), store_stage(0), decide),
       predict=money_apply(network),
     )
 

@@ -13,6 +13,7 @@ The imputer is warmed up alone, before the target moves.
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,18 @@ class DoublyRobustState(PropensityState):
   imputer: State
 
 
+class JointWeights(NamedTuple):
+  """aux of both stages.
+
+  Attributes:
+    weights: of the OBS rows; its `total` counts the target's steps.
+    imputer_total: steps of the imputer, which goes on from stage to stage.
+  """
+
+  weights: Weights
+  imputer_total: jax.Array
+
+
 def make_doubly_robust(config: Config) -> Method:
   """DR-JT: imputer warm-up, then imputer and target in turn, on OBS."""
   check_propensity(config)
@@ -77,10 +90,13 @@ def make_doubly_robust(config: Config) -> Method:
       imputer=fresh_state(imputer, imputer_source, base.scale),
     )
 
-  def fixed(state, study: Study) -> Weights:
-    epochs = source.epochs + settings.imputer_epochs
-    total = total_steps(study, "obs", source, epochs)
-    return inverse_weights(state, config, study, total=total)
+  def fixed(state, study: Study) -> JointWeights:
+    warm, joint = (
+      total_steps(study, "obs", source, epochs)
+      for epochs in (settings.imputer_epochs, source.epochs)
+    )
+    weights = inverse_weights(state, config, study, total=joint)
+    return JointWeights(weights, warm + joint)
 
   def imputer_step(state, samples, inverse, total):
     labels = (samples.revenue, samples.cost)
@@ -125,16 +141,19 @@ def make_doubly_robust(config: Config) -> Method:
     value, gradient = jax.value_and_grad(loss)(state.target)
     return guarded_update(state, value, gradient, samples.weight, source, total)
 
-  def learn(key, state, batch, aux: Weights, *, train_target: bool):
+  def learn(key, state, batch, aux: JointWeights, *, train_target: bool):
     del key
-    inverse = aux.row[batch.rows]
-    state, metrics = imputer_step(state, batch.samples, inverse, aux.total)
+    weights = aux.weights
+    inverse = weights.row[batch.rows]
+    state, metrics = imputer_step(
+      state, batch.samples, inverse, aux.imputer_total
+    )
     metrics["imputer_loss"] = metrics.pop("loss")
     if train_target:
-      state, own = target_step(state, batch.samples, inverse, aux.total)
+      state, own = target_step(state, batch.samples, inverse, weights.total)
       skipped = jnp.maximum(metrics["skipped"], own["skipped"])
       metrics = metrics | own | {"skipped": skipped}
-    return state, aux.report | metrics
+    return state, weights.report | metrics
 
   warm = batch_stage(
     dataclasses.replace(source, epochs=settings.imputer_epochs),

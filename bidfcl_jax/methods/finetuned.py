@@ -90,8 +90,11 @@ def anchored_finetune(config: Config, network: Network) -> Stage:
     name="finetune",
     reads="rct",
   )
-  if simple.layers == "all":
-    return stage
+  return heads_alone(stage) if simple.layers == "heads" else stage
+
+
+def heads_alone(stage: Stage) -> Stage:
+  """The same stage, which moves the target's heads and leaves its trunk."""
 
   def step(key, state, block, aux):
     # Decay moves the trunk even where its gradient is stopped.

@@ -101,8 +101,8 @@ def member_stages(
 ) -> tuple[Stage, ...]:
   """Returns stages that train fine-tuned networks and put them aside.
 
-  The first member is the method FT to the bit; the others have random streams
-  of their own.
+  The first member is the method FT to the bit (as it is without `simple.pull`
+  and with all layers); the others have random streams of their own.
 
   Args:
     config: settings.

@@ -1,7 +1,7 @@
 """Ensembles of whole trainings, and one network taught by them (beyond.md 2).
 
 FT-ENS  mean prediction of K fine-tuned networks of random streams of their
-        own; with K = 1 it is FT
+        own; with K = 1 it is FT without its options
 KD-FT   one network taught by FT-ENS on all cells of the OBS rows, which lend
         their covariates alone (the lower level with gate 1)
 SEED-2  mean prediction of two TSM-SL on the union: what averaging gives by

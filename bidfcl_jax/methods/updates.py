@@ -51,6 +51,12 @@ def learning_rate(source: SourceConfig, count: jax.Array, total: jax.Array):
   return source.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * share))
 
 
+def step_size(state: State, source: SourceConfig, total: jax.Array):
+  """Returns the step size that the target's next step has."""
+  count = optax.tree.get(state.optimiser, "count")
+  return learning_rate(source, count, total)
+
+
 def select(condition: jax.Array, new: Any, old: Any) -> Any:
   """Returns new where condition holds, else old, leaf by leaf."""
   return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
@@ -77,11 +83,10 @@ def guarded_update(
   """
   alive = jnp.sum(weight) > 0
   finite = jnp.isfinite(loss) & all_finite(gradient)
-  count = optax.tree.get(state.optimiser, "count")
+  rate = step_size(state, source, total)
   updates, optimiser = make_optimiser(source).update(
     gradient, state.optimiser, state.target
   )
-  rate = learning_rate(source, count, total)
   target = jax.tree.map(lambda p, u: p - rate * u, state.target, updates)
   applied = alive & finite
   new = state.replace(step=state.step + 1, target=target, optimiser=optimiser)

@@ -82,6 +82,57 @@ def test_values_lie_in_their_range_one_a_stratum():
     assert sorted(values) == sorted(4 * expected)
 
 
+# Ranges of baselines.md 1: what it names is in reach, whatever else is.
+@pytest.mark.parametrize(
+  ("names", "option", "low", "high"),
+  [
+    (("TSM-CF-RCT", "TSM-CF-OBS"), "forest.depth", 16, 24),
+    (("TSM-CF-RCT", "TSM-CF-OBS"), "forest.leaf", 100, 300),
+    (("DHCL",), "dhcl.l2", 2.5e-5, 3e-2),
+    (
+      ("DFCL-DPL", "DFCL-DIFD", "DFCL-PPL", "DFCL-PIFD"),
+      "decision.alpha",
+      0.1,
+      10,
+    ),
+    (("IPS", "DR-JT"), "propensity.cap", 5, 100),
+    (("CFR-WASS",), "cfr.weight", 1e-3, 1),
+    (("CFR-WASS",), "cfr.sweeps", 10, 50),
+    (("CFR-MMD",), "cfr.weight", 1e-3, 10),
+    (("DragonNet",), "dragonnet.propensity_weight", 0.1, 1),
+    (("DragonNet",), "dragonnet.targeted_weight", 0, 1),
+    (("CausE",), "causal_embeddings.discrepancy", 1e-3, 10),
+    (("KD-Label",), "distill.label_weight", 1e-5, 1),
+    (("KD-Feature",), "distill.feature_weight", 0.1, 0.9),
+    (("LTD-IPS", "LTD-DR"), "debias.meta_learning_rate", 1e-3, 5e-3),
+    (("LTD-IPS", "LTD-DR"), "debias.meta_decay", 1e-2, 1e-1),
+    (("AutoDebias",), "debias.imputation_weight", 0.01, 1),
+    (("UNION-w",), "simple.union_weight", 0.1, 0.9),
+    (("FT", "FT-PPL"), "simple.pull", 1e-4, 1e-1),
+  ],
+)
+def test_the_ranges_of_the_table_are_in_reach(names, option, low, high):
+  for name in names:
+    values = SPACES[name][option]
+    if isinstance(values, LogUniform):
+      assert values.low <= low and values.high >= high
+    else:
+      assert {low, high} <= set(values.values)
+
+
+def test_a_temperature_keeps_its_kind_and_every_policy_loss_has_one():
+  letter = config_lib.make("quick", "paper_letter")
+  for config, kind in ((QUICK, "spread"), (letter, "gap")):
+    assert config.decision.temperature[0] == kind
+    drawn = draw_trials(SPACES["DFCL-PPL"], config, KEY, 9)[1:]
+    kinds, factors = zip(
+      *(t["decision.temperature"] for t in drawn), strict=True
+    )
+    assert set(kinds) == {kind} and set(factors) == {0.1, 0.5, 2.0, 5.0}
+  for name in ("DFCL-DPL", "DFCL-DIFD", "DFCL-PPL", "FT-PPL", "Bi-DFCL-PPL"):
+    assert "decision.temperature" in SPACES[name]
+
+
 def test_what_follows_another_option_is_not_drawn():
   assert QUICK.lower.epochs is None
   for trial in draw_trials(SPACES["Bi-DFCL-PPL"], QUICK, KEY, 4):

@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from paired import (
@@ -157,6 +158,24 @@ def test_a_batch_of_padding_leaves_the_state_to_the_bit(name, ready):
   still, metrics = step(state, emptied(block))
   chex.assert_trees_all_equal(still, state)
   assert not metrics["skipped"].any()
+
+
+@pytest.mark.parametrize("name", ["LTD-IPS", "AutoDebias"])
+def test_the_virtual_step_is_as_long_as_the_real_one(
+  name, tiny_study, tiny_config
+):
+  norms = []
+  for schedule in ("constant", "cosine"):
+    config = tiny_config(obs__schedule=schedule, debias__variance_weight=0.0)
+    stage, state, aux, block = entered(name, tiny_study, config)
+    # The last step of the stage: a cosine has come down to 0.
+    at_end = optax.tree.set(state.optimiser, count=jnp.int32(aux.total))
+    _, metrics = jax.jit(stage.step)(
+      KEY, state.replace(optimiser=at_end), block, aux
+    )
+    norms.append(float(metrics["meta_gradient_norm"][0]))
+  assert norms[0] > 0
+  assert norms[1] == 0
 
 
 @BOTH

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from methods.simple_rivals import gradient
 
 from bidfcl_jax import methods
 from bidfcl_jax.data.batches import Block
@@ -113,6 +114,31 @@ def test_finite_differences_need_observed_outcomes(tiny_config):
   config = tiny_config(decision__outcomes="dr")
   with pytest.raises(ValueError, match="PIFD and DIFD take ipw"):
     methods.make("DFCL-PIFD", config)
+
+
+def test_ft_ppl_has_the_options_of_fine_tuning(tiny_study, tiny_config):
+  common = {"decision__rows": 100}
+  moved = {}
+  for word, options in (
+    ("free", {}),
+    ("pulled", {"simple__pull": 0.5}),
+    ("heads", {"simple__layers": "heads"}),
+  ):
+    config = tiny_config(**common, **options)
+    stage, state, aux, block = entered("FT-PPL", tiny_study, config)
+    away = jax.tree.map(lambda leaf: leaf + 0.1, state.target)
+    state = state.replace(target=away)
+    moved[word], _ = jax.jit(stage.step)(KEY, state, block, aux)
+  # 0.1 away from the OBS model: a slope of 2 * 0.5 * 0.1 more.
+  for free, pulled in zip(
+    jax.tree.leaves(gradient(moved["free"])),
+    jax.tree.leaves(gradient(moved["pulled"])),
+    strict=True,
+  ):
+    np.testing.assert_allclose(pulled - free, 0.1, rtol=1e-3, atol=1e-5)
+  for name, leaf in moved["heads"].target.items():
+    same = jax.tree.map(np.array_equal, leaf, state.target[name])
+    assert all(jax.tree.leaves(same)) == (name != "head")
 
 
 @pytest.mark.parametrize("name", ["DFCL-PPL", "FT-PPL"])

@@ -51,6 +51,16 @@ def test_each_batch_is_a_step_of_both(fit):
   assert metrics["imputer_loss"].shape == (1,)
 
 
+def test_each_schedule_counts_its_own_steps(fit):
+  study, config, method, state, _ = fit
+  batches = -(-len(study.obs) // config.obs.batch)
+  for stage in method.stages:
+    aux = stage.fixed(state, study)
+    assert int(aux.weights.total) == config.obs.epochs * batches
+    # The imputer goes on from its warm-up.
+    assert int(aux.imputer_total) == (config.obs.epochs + 1) * batches
+
+
 @pytest.mark.slow
 def test_an_empty_batch_changes_nothing(fit):
   study, _, method, state, _ = fit
