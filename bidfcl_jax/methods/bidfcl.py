@@ -66,7 +66,7 @@ def _init(parts: Parts):
     bridge = parts.bridge.init(jax.random.fold_in(key, 1), features, study.arms)
     return BridgedState(
       **vars(base),
-      **taught_fields(parts.config, base.target),
+      **taught_fields(parts.config, base.target, study),
       bridge=bridge,
       bridge_optimiser=parts.bridge_adam.init(bridge),
       solution=jax.tree.map(jnp.zeros_like, base.target),

@@ -13,6 +13,8 @@ grid: for `decision.budgets`). FT-PPL is DFCL-PPL that starts from the OBS
 model, always (row 2w: same data as Bi-DFCL, one level), with FT's options: a
 pull simple.pull * |theta - theta_OBS|^2, or the heads alone.
 All read RCT rows alone: decision.covariates and price_population do not apply.
+Nor do outcomes=plugin (then ipw): the two-stage model stands where a teacher
+would, and a policy that it judges learns nothing from RCT outcomes.
 """
 
 import dataclasses
@@ -20,12 +22,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from bidfcl_jax.config import Config, SourceConfig
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import policy_value, safe_ratio
 from bidfcl_jax.methods import pricing as pricing_lib
+from bidfcl_jax.methods.budgets import budgets_of, cheapest_spend
 from bidfcl_jax.methods.finetuned import heads_alone, squared_distance
 from bidfcl_jax.methods.members import store_stage
 from bidfcl_jax.methods.method import Method, to_money
@@ -47,7 +51,6 @@ from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.taught import (
   Parts,
   TaughtState,
-  budgets_of,
   rct_evidence,
   taught_fields,
 )
@@ -96,17 +99,23 @@ class Fixed(NamedTuple):
   budgets: jax.Array
 
 
-def dual_prices(config: Config, outcomes, rows: Evidence, budgets) -> jax.Array:
+def dual_prices(
+  config: Config, outcomes, rows: Evidence, study: Study
+) -> jax.Array:
   """Returns lambda*(b) at shares of the budget range, or at budgets `[G]`.
 
-  The range ends at the spend, by IPW, of the model's policy without a budget.
+  The range goes from the spend of the cheapest arm to the spend, by IPW, of the
+  model's policy without a budget.
   """
+  budgets = budgets_of(config, study)
   if config.decision.grid:
     greedy = jax.nn.one_hot(
       jnp.argmax(outcomes.revenue, axis=1), outcomes.revenue.shape[1]
     )
     _, spend = policy_value(greedy, rows.samples, rows.propensity)
-    budgets = [share * float(spend) for share in config.decision.grid]
+    least = cheapest_spend(study)
+    shares = np.asarray(config.decision.grid)
+    budgets = least + shares * (float(spend) - least)
   return reference_prices(config, outcomes, rows, budgets)
 
 
@@ -118,7 +127,7 @@ def _enter(parts: Parts, source: SourceConfig, *, restarts: bool):
     rows, outcomes, prices = at_reference(
       parts, money_apply(parts.target), state, study
     )
-    grid = dual_prices(config, outcomes, rows, budgets_of(config, study))
+    grid = dual_prices(config, outcomes, rows, study)
 
     def frozen(prices):
       return frozen_temperatures(config, outcomes, rows.samples, prices)
@@ -240,8 +249,12 @@ def make_dfcl(name: str, surrogate: str, *, dual: bool, start: str = "rct"):
   """
 
   def make(config: Config) -> Method:
+    given = config.decision.outcomes
     decision = dataclasses.replace(
-      config.decision, covariates="rct", price_population="rct"
+      config.decision,
+      covariates="rct",
+      price_population="rct",
+      outcomes="ipw" if given == "plugin" else given,
     )
     bilevel = dataclasses.replace(
       config.bilevel, teacher="finetuned", cross_fit=False
@@ -261,7 +274,7 @@ def make_dfcl(name: str, surrogate: str, *, dual: bool, start: str = "rct"):
       state = plain(key, study)
       return DfclState(
         **vars(state),
-        **taught_fields(config, state.target),
+        **taught_fields(config, state.target, study),
         prices=jnp.zeros(count),
         temperatures=jnp.zeros(count),
       )

@@ -127,7 +127,9 @@ def make_direct(config: Config) -> Method:
 
   def init(key, study: Study) -> TaughtState:
     base = plain(key, study)
-    return TaughtState(**vars(base), **taught_fields(config, base.target))
+    return TaughtState(
+      **vars(base), **taught_fields(config, base.target, study)
+    )
 
   return Method(
     name="DIRECT",

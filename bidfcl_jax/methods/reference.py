@@ -10,10 +10,11 @@ import jax.numpy as jnp
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods import pricing as pricing_lib
+from bidfcl_jax.methods.budgets import budgets_of
 from bidfcl_jax.methods.members import mean_outcomes
 from bidfcl_jax.methods.method import to_money
 from bidfcl_jax.methods.pricing import Evidence
-from bidfcl_jax.methods.taught import Parts, budgets_of, with_labels
+from bidfcl_jax.methods.taught import Parts, with_labels
 from bidfcl_jax.methods.teachers import start_stages
 from bidfcl_jax.methods.temperature import frozen_temperature
 from bidfcl_jax.methods.updates import go_on, money_apply, restart

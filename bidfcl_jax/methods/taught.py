@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 
 from bidfcl_jax.config import Config, LowerConfig, SourceConfig
 from bidfcl_jax.methods import pricing as pricing_lib
+from bidfcl_jax.methods.budgets import budgets_of, check_budget
 from bidfcl_jax.methods.members import empty_members, mean_in_chunks
 from bidfcl_jax.methods.method import (
   State,
-  study_budget,
   to_money,
   to_scaled,
 )
@@ -109,19 +108,19 @@ def lower_source(config: Config, lower: LowerConfig) -> SourceConfig:
   return dataclasses.replace(config.obs, **given)
 
 
-def taught_fields(config: Config, target: Any) -> dict[str, Any]:
-  """Returns the initial fields of a TaughtState beyond those of State."""
+def taught_fields(config: Config, target: Any, study: Study) -> dict[str, Any]:
+  """Returns the initial fields of a TaughtState beyond those of State.
+
+  Raises:
+    ValueError: a budget that no policy can meet.
+  """
+  check_budget(config, study)
   members = empty_members(target, members_count(config))
   return {
     "members": members,
     "origins": members if has_origins(config) else None,
     "pricing": pricing_lib.empty_pricing(len(config.decision.budgets)),
   }
-
-
-def budgets_of(config: Config, study: Study) -> np.ndarray:
-  """Returns the budgets of the decision loss, `[B]`, per capita."""
-  return study_budget(config, study) * np.asarray(config.decision.budgets)
 
 
 def with_labels(parts: Parts, state, study: Study, samples) -> Evidence:

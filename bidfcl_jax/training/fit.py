@@ -14,18 +14,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.data.batches import epoch_order, part
-from bidfcl_jax.data.checks import covariate_shift
 from bidfcl_jax.files import append_line, read_lines, write_lines
 from bidfcl_jax.keys import stream
 from bidfcl_jax.methods import Method, Stage, State
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
 from bidfcl_jax.training.in_memory import fit_in_memory
-from bidfcl_jax.training.records import add_metrics, checked_skips, epoch_line
+from bidfcl_jax.training.records import (
+  add_metrics,
+  checked_skips,
+  epoch_line,
+  warn_of_shift,
+  warn_without_signal,
+)
 from bidfcl_jax.training.validation import (
   candidate,
   chosen,
@@ -111,14 +115,7 @@ class _Fit:
     return position, arrays["progress"], arrays["best"], meta
 
   def record(self, line: dict[str, Any]) -> None:
-    if line.get("zero_hypergradient"):
-      logging.warning(
-        "%s, epoch %d: hypergradient exactly 0 in %.0f %% of bridge updates; "
-        "the bridge has no signal there",
-        line["stage"],
-        line["epoch"],
-        100 * line["zero_hypergradient"],
-      )
+    warn_without_signal(line)
     self.history.append(line)
     if self.folder is not None:
       append_line(self.folder / "metrics.jsonl", line)
@@ -278,14 +275,7 @@ def fit(
   """
   if begin is not None and workdir is not None:
     raise ValueError("a fit that begins after some stages has no workdir")
-  shifted = covariate_shift(study)
-  if shifted:
-    logging.warning(
-      "OBS and RCT rows differ in %s (means apart by %.2f standard "
-      "deviations): lambda* answers for the RCT's population",
-      shifted[0][0],
-      shifted[0][1],
-    )
+  warn_of_shift(study)
   if method.fit is not None:
     return fit_in_memory(method, study.for_learners(), key, workdir, on_record)
   running = _Fit(method, study, key, config, workdir, on_record, should_stop)

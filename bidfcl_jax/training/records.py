@@ -1,12 +1,15 @@
-"""What an epoch reports: means of its metrics, and runs of refused steps."""
+"""What an epoch reports: means of metrics, runs of refused steps, warnings."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 
+from bidfcl_jax.data.checks import covariate_shift
 from bidfcl_jax.methods import Stage
+from bidfcl_jax.types import Study
 
 Totals = dict[str, list[float]]
 
@@ -53,6 +56,29 @@ def epoch_line(
     "step": int(step),
     **epoch_summary(totals),
   }
+
+
+def warn_without_signal(line: Mapping[str, Any]) -> None:
+  """Warns where an epoch's bridge updates had a hypergradient of exactly 0."""
+  if line.get("zero_hypergradient"):
+    logging.warning(
+      "%s, epoch %d: hypergradient exactly 0 in %.0f %% of bridge updates; the "
+      "bridge has no signal there",
+      line["stage"],
+      line["epoch"],
+      100 * line["zero_hypergradient"],
+    )
+
+
+def warn_of_shift(study: Study) -> None:
+  """Warns where the covariates of OBS and RCT rows differ."""
+  shifted = covariate_shift(study)
+  if shifted:
+    logging.warning(
+      "OBS and RCT rows differ in %s (means apart by %.2f standard "
+      "deviations): lambda* answers for the RCT's population",
+      *shifted[0],
+    )
 
 
 def skip_runs(skipped, before: int) -> tuple[int, int]:

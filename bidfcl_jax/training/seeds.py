@@ -22,7 +22,13 @@ from bidfcl_jax.data.batches import epoch_order, part
 from bidfcl_jax.keys import stream
 from bidfcl_jax.methods import Method, Stage, State
 from bidfcl_jax.training.epochs import seeds_scan, start_stage
-from bidfcl_jax.training.records import add_metrics, checked_skips, epoch_line
+from bidfcl_jax.training.records import (
+  add_metrics,
+  checked_skips,
+  epoch_line,
+  warn_of_shift,
+  warn_without_signal,
+)
 from bidfcl_jax.training.validation import (
   candidate,
   chosen,
@@ -126,6 +132,7 @@ class _Lanes:
         line = epoch_line(stage, index, epoch, own.state.step, totals)
         line |= measure(stage.apply, own, self.rule, self.valid[k])
         line["seconds"] = seconds
+        warn_without_signal(line)
         self.histories[k].append(line)
         if self.on_record is not None:
           self.on_record(line)
@@ -185,6 +192,8 @@ def fit_seeds(
     raise ValueError(f"at_once={at_once} must be at least 1")
   if not method.stages:
     raise ValueError(f"{method.name} has no stages to map over seeds")
+  for study in studies:
+    warn_of_shift(study)
   done = []
   for first in range(0, len(keys), at_once):
     lanes = _Lanes(
