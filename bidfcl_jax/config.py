@@ -182,8 +182,9 @@ def make(
   config = Config(preset=preset, recipe=recipe)
   kind = overrides.get("simulator.kind", config.simulator.kind)
   _apply(config, preset_values(preset, kind))
-  # The recipe may depend on the preset's sizes.
-  _apply(config, recipe_values(recipe, config.rct.batch))
+  # The recipe may depend on sizes: the preset's, or the user's.
+  batch = overrides.get("rct.batch", config.rct.batch)
+  _apply(config, recipe_values(recipe, batch))
   _apply(config, overrides)
   check(config)
   return copy.deepcopy(config)

@@ -2,16 +2,23 @@
 
 from typing import Any
 
+from bidfcl_jax.config_ranges import RANGES, check_range
+
 CHECKPOINT_RULES = ("ema_last", "valid_mse", "valid_eom")
 
-# Words that an option may hold. Those of the solver live in bilevel/, which
-# the settings must not import: tests/test_config.py compares the two.
+# Words that an option may hold. Those of the solver live in bilevel/, those of
+# cfr in losses/, which the settings must not import: tests/test_config.py
+# compares them.
 _WORDS = {
   "simulator.kind": ("S1", "S2", "S3"),
   "simulator.confounding": ("segment", "signed"),
   "network.activation": ("elu", "relu"),
   "teacher.activation": ("elu", "relu"),
   "training.checkpoint": CHECKPOINT_RULES,
+  "simple.layers": ("all", "heads"),
+  "cfr.form": ("debiased", "cfr"),
+  "cfr.kernel": ("linear", "rbf"),
+  "cfr.against": ("control", "rest"),
   "bilevel.bridge": ("gates", "weights", "additive"),
   "bilevel.labels": ("frozen_copy", "stop_gradient", "full"),
   "bilevel.solver": (
@@ -51,16 +58,6 @@ def _at(config: Any, path: str) -> Any:
   return config
 
 
-def _source(config: Any, path: str) -> None:
-  source = _at(config, path)
-  one_of(f"{path}.schedule", source.schedule, _SCHEDULES)
-  if source.batch < 1 or source.epochs < 1:
-    raise ValueError(
-      f"{path}.batch={source.batch}, {path}.epochs={source.epochs}: both must "
-      "be at least 1"
-    )
-
-
 def _decision(config: Any, path: str) -> None:
   node = _at(config, path)
   for name, words in _DECISION_WORDS.items():
@@ -68,10 +65,15 @@ def _decision(config: Any, path: str) -> None:
   one_of(
     f"{path}.temperature", node.temperature[0], ("gap", "spread", "absolute")
   )
-  if not node.budgets or min(node.budgets) <= 0:
+  # At 0 a policy is a step, which has no gradient.
+  if not node.temperature[1] > 0:
+    raise ValueError(f"{path}.temperature={node.temperature} must be above 0")
+  if not (node.price_clip == 0 or node.price_clip > 1):
     raise ValueError(
-      f"{path}.budgets={node.budgets}: give positive multiples of the budget"
+      f"{path}.price_clip={node.price_clip} must be above 1, or 0 for no clip"
     )
+  if not node.budgets:
+    raise ValueError(f"{path}.budgets is empty: give multiples of the budget")
   if node.covariates == "both" and node.outcomes != "plugin":
     raise ValueError(
       f"{path}.covariates=both needs {path}.outcomes=plugin, not "
@@ -88,17 +90,15 @@ def check(config: Any) -> None:
   """
   for path, words in _WORDS.items():
     one_of(path, _at(config, path), words)
+  for path in RANGES:
+    check_range(path, _at(config, path))
   for path in ("obs", "rct", "finetune", "teacher.obs", "teacher.finetune"):
-    _source(config, path)
+    one_of(f"{path}.schedule", _at(config, path).schedule, _SCHEDULES)
   for path in ("decision", "direct.decision"):
     _decision(config, path)
   for path in ("lower", "direct.lower"):
     if _at(config, path).schedule is not None:
       one_of(f"{path}.schedule", _at(config, path).schedule, _SCHEDULES)
-  if config.bilevel.upper_every < 1:
-    raise ValueError(
-      f"bilevel.upper_every={config.bilevel.upper_every} must be at least 1"
-    )
   if config.bilevel.cross_fit and config.bilevel.teacher != "ensemble":
     raise ValueError(
       "bilevel.cross_fit needs bilevel.teacher=ensemble: the members leave "
@@ -107,12 +107,8 @@ def check(config: Any) -> None:
   if config.bilevel.cross_fit and config.simple.members < 2:
     raise ValueError("bilevel.cross_fit needs simple.members of at least 2")
   share = config.bilevel.teacher_share
-  if not 0 <= share <= 1:
-    raise ValueError(f"bilevel.teacher_share={share} is not within [0, 1]")
   if share < 1 and config.bilevel.teacher == "rct":
     raise ValueError(
       f"bilevel.teacher_share={share} needs a teacher that began on OBS: "
       "bilevel.teacher=finetuned or ensemble"
     )
-  if config.budget is not None and config.budget < 0:
-    raise ValueError(f"budget={config.budget} must not be negative")

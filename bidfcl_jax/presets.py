@@ -48,12 +48,22 @@ def preset_values(preset: str, kind: str) -> dict[str, Any]:
       "finetune.batch": 100,
       "finetune.epochs": 2,
       "network.hidden": (16, 16),
+      "teacher.hidden": (16, 16),
+      "teacher.obs.batch": 200,
+      "teacher.obs.epochs": 6,
+      "teacher.finetune.batch": 100,
+      "teacher.finetune.epochs": 2,
     }
   elif preset == "paper":
-    epochs = 500
-    values |= {"network.hidden": (128, 64, 32)}
-    for source in ("obs", "rct", "finetune"):
-      values |= {f"{source}.batch": 4096, f"{source}.epochs": epochs}
+    values |= paper_sizes((128, 64, 32), epochs=500)
+  return values
+
+
+def paper_sizes(hidden: tuple[int, ...], epochs: int) -> dict[str, Any]:
+  """Returns the paper's sizes of networks and training (its Appendix)."""
+  values = {"network.hidden": hidden, "teacher.hidden": hidden}
+  for source in ("obs", "rct", "finetune", "teacher.obs", "teacher.finetune"):
+    values |= {f"{source}.batch": 4096, f"{source}.epochs": epochs}
   return values
 
 
@@ -95,6 +105,8 @@ def recipe_values(recipe: str, rct_batch: int) -> dict[str, Any]:
       "bilevel.bridge": "additive",
       "bilevel.assumed_steps": 0,
       "bilevel.teacher": "ensemble",
+      # Rich and tuned, whatever class is served.
+      "teacher.own_class": False,
       "bilevel.start": "finetuned",
       "bilevel.bridge_hidden": (32,),
       "bilevel.bridge_learning_rate": 1e-3,

@@ -301,8 +301,9 @@ class LinearInfo:
   """What a linear solve (H + damping I) v = g reports; scalars but solution.
 
   Attributes:
-    solution: v, a pytree like theta.
-    residual: |(H + damping I) v - g| / |g|, 0 where g is 0.
+    solution: v, a pytree like theta; 0 where the solve was not finite.
+    residual: |(H + damping I) v - g| / |g|, 0 where g is 0, inf where the solve
+      was not finite.
     iterations: steps taken (maxiter where the solver does not tell).
     converged: residual <= 0.1.
     negative_curvature: a direction p with p'Hp <= 1e-6 |p||Hp| was met.

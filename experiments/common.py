@@ -17,8 +17,8 @@ from bidfcl_jax.training import Diverged, Stopped
 from experiments.data_flags import (
   DATA,
   ID_COLUMN,
+  data_defaults,
   given_flags,
-  hybrid_defaults,
   load_study,
   take_flags,
 )
@@ -93,7 +93,7 @@ def resolved_config() -> config_lib.Config:
     if name in overrides:
       raise ValueError(f"--config.{name} is not read: give --{instead}")
   overrides["training.checkpoint"] = CHECKPOINT.value
-  overrides = hybrid_defaults() | overrides
+  overrides = data_defaults(PRESET.value) | overrides
   if BUDGET.value is not None:
     overrides["budget"] = BUDGET.value
   return config_lib.make(PRESET.value, RECIPE.value, overrides)

@@ -9,6 +9,10 @@ damping and number of iterations, and compared with the dense solve of the same
 damped matrix: relative residual, whether the cheap curvature flag was raised,
 relative error and cosine. The last column is the cosine to the dense solve of
 the *undamped* Gauss-Newton matrix (pseudo-inverse): what damping itself costs.
+
+Solvers, dampings and iterations are the table's own, and so are the price of a
+unit of cost, 1.4 units of revenue, and the temperature of the policy, 3 in
+units of revenue: the policy loss is taken at that price, not at a budget.
 """
 
 import jax
@@ -35,6 +39,18 @@ SEED = flags.DEFINE_integer("seed", 0, "World and initial weights.", 0)
 SOLVERS = ("cg_gauss_newton", "cg", "cg_normal", "identity")
 DAMPINGS = (0.0, 0.01, 0.1)
 ITERATIONS = (5, 10, 20, 50, 290)
+PRICE = 1.4
+TEMPERATURE = 3.0
+
+# Settings that are not read, by the beginning of their names.
+_OWN = {
+  "network.hidden": "give --hidden",
+  "bilevel.solver": "the table has several",
+  "bilevel.damping": "the table has several",
+  "bilevel.n_cg": "the table has several",
+  "bilevel.max_residual": "no solve is refused",
+  "decision.": "price and temperature are fixed",
+}
 
 
 def double(tree):
@@ -82,9 +98,9 @@ def problem(config: Config, seed: int):
       outcomes,
       rct,
       jnp.asarray(study.propensity),
-      price=1.4,
-      temperature=3.0,
-      reward_price=1.4,
+      price=PRICE,
+      temperature=TEMPERATURE,
+      reward_price=PRICE,
     )
 
   return lower, upper, residuals, double(state.target), double(state.bridge)
@@ -178,10 +194,31 @@ def markdown(lines: list[dict]) -> str:
   return "\n".join(text)
 
 
+def settings() -> Config:
+  """Returns the settings of the run.
+
+  Raises:
+    ValueError: a flag that would not be read, or --batch beyond the OBS rows.
+  """
+  config = common.resolved_config()
+  given = common.given_flags()
+  if given != {"data": "simulated"}:
+    raise ValueError(f"give no --{list(given)[-1]}: the world is simulated")
+  if common.BUDGET.value is not None:
+    raise ValueError(f"give no --budget: the price is {PRICE}")
+  for name in common.given_overrides():
+    for own in filter(name.startswith, _OWN):
+      raise ValueError(f"--config.{name} is not read: {_OWN[own]}")
+  if BATCH.value > config.simulator.n_obs:
+    raise ValueError(
+      f"--batch={BATCH.value}: the world has {config.simulator.n_obs} OBS rows"
+    )
+  return config_lib.with_options(config, {"network.hidden": (HIDDEN.value,)})
+
+
 def main() -> None:
   """Runs the command."""
-  config = common.resolved_config()
-  config = config_lib.with_options(config, {"network.hidden": (HIDDEN.value,)})
+  config = settings()
   with jax.enable_x64(True):
     print(markdown(table(config, SEED.value)))
 

@@ -13,6 +13,8 @@ from bidfcl_jax.types import Curve
 from experiments import runner
 
 OURS = ("Bi-DFCL-PPL",)
+# How `runner.judge` estimates a value.
+COUNTED = "ipw (counted shares)"
 # More lines than this an eye does not tell apart; the tables show all.
 MOST_DRAWN = 10
 
@@ -66,7 +68,7 @@ def _tables(results, plan, data: str) -> dict[str, report.Table]:
     setting = report.Setting(
       data=description,
       budget=_mean_budget(results),
-      estimator="true outcomes" if metric == "oracle_eom" else "ipw",
+      estimator="true outcomes" if metric == "oracle_eom" else COUNTED,
       checkpoint=plan.config.training.checkpoint,
     )
     tables[metric] = report.summary(

@@ -7,12 +7,12 @@ a rich or by a linear model, at the default size and near the paper's.
 from experiments.study_sets import FT_TUNED, PAPER, StudySet, Variant
 
 _S3 = {"simulator.kind": "S3"}
-_RICH_TEACHER = {"teacher.own_class": False}
 _LINEAR_FT = {"obs.weight_decay": 1e-2, "finetune.weight_decay": 1e-2}
 
 
 def _plus_rows(linear: bool) -> tuple[Variant, ...]:
-  rich = _RICH_TEACHER if linear else {}
+  # A rich served model is of the teacher's class, tuned by FT_TUNED.
+  rich = {"teacher.own_class": not linear}
   rows = [
     Variant("FT, tuned", "FT", {"finetune.learning_rate": 1e-4})
     if linear

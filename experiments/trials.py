@@ -105,9 +105,10 @@ def run_trial(
     key = stream(jax.random.key(seed), "fit")
     try:
       state, _ = training.fit(method, study, key, own)
-    except training.Diverged as diverged:
+    # A method may refuse one world of several: an arm that nobody got there.
+    except (training.Diverged, ValueError) as refusal:
       values.append(math.nan)
-      error = f"seed {seed}: {diverged}"
+      error = f"seed {seed}: {refusal}"
       continue
     outcomes = methods.predict_rows(method, state, study.rct_valid.features)
     budget = methods.study_budget(own, study)

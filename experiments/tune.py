@@ -107,7 +107,11 @@ def _choose(found) -> dict[str, dict]:
   for name, of_method in found.items():
     trial = trials.best(of_method)
     if trial is None:
-      print(f"{name}: every trial failed, not chosen", file=sys.stderr)
+      print(
+        f"{name}: every trial failed, not chosen; the first: "
+        f"{of_method[0].error}",
+        file=sys.stderr,
+      )
     else:
       own[name] = trial.options
   return own
@@ -159,6 +163,7 @@ def main() -> None:
       data,
       config.preset,
       config.recipe,
+      tuned.settings_of(config, common.given_flags()),
       own,
     )
     tuned.write(workdir.path / CHOSEN, search)

@@ -2,6 +2,7 @@
 
   {"trials": 8, "criterion": "valid_mse", "seeds": [1000, 1001],
    "data": "simulated S1", "preset": "quick", "recipe": "recommended",
+   "settings": {"data": "simulated", "budget": null, ...},
    "methods": {"FT": {"obs.epochs": 30, ...}, "AVG": {}, ...}}
 
 A method's options stand in place of the preset's and the recipe's; {} means
@@ -18,9 +19,14 @@ from typing import Any, NamedTuple
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
 from bidfcl_jax.files import write_json
+from bidfcl_jax.report import display_name
+from experiments.trials import criterion_of
 
 # The same for every method of a table, or no setting of a method at all.
 _SHARED = ("preset", "recipe", "budget", "simulator.", "hybrid.", "training.")
+# Of these, and of the network, what a search must share with its table.
+_COMPARED = ("budget", "simulator.", "hybrid.", "network.", "training.check")
+_FREE = ("simulator.n_test", "training.checkpoint_seconds")
 _FIELDS = {
   "trials": int,
   "criterion": str,
@@ -28,6 +34,7 @@ _FIELDS = {
   "data": str,
   "preset": str,
   "recipe": str,
+  "settings": dict,
   "methods": dict,
 }
 
@@ -41,15 +48,22 @@ class Tuned(NamedTuple):
   data: str
   preset: str
   recipe: str
+  settings: Mapping[str, Any]
   methods: Mapping[str, Mapping[str, Any]]
 
   @property
   def words(self) -> str:
     """What a table's caption says."""
     worlds = ", ".join(map(str, self.seeds))
+    other = [
+      display_name(name)
+      for name in self.methods
+      if criterion_of(name, self.criterion) != self.criterion
+    ]
+    said = f" ({', '.join(other)}: by valid_eom)" if other else ""
     return (
-      f"tuned: {self.trials} trials a method, by {self.criterion} on seeds "
-      f"{worlds}"
+      f"tuned: {self.trials} trials a method, by {self.criterion}{said} on "
+      f"seeds {worlds}"
     )
 
 
@@ -133,8 +147,32 @@ def data_words(data: str, config: config_lib.Config) -> str:
   return f"{data} {config.simulator.kind}" if data == "simulated" else data
 
 
+def settings_of(
+  config: config_lib.Config, data_flags: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns the settings that a search and its tables must share.
+
+  Args:
+    config: of the run.
+    data_flags: those that name the data.
+
+  Returns:
+    Option or flag -> value, as JSON gives it back.
+  """
+  found = {
+    option: config_lib.value_of(config, option)
+    for option in config_lib.option_names()
+    if option.startswith(_COMPARED) and option not in _FREE
+  }
+  return json.loads(json.dumps({**data_flags, **found}))
+
+
 def check_use(
-  tuned: Tuned, data: str, seeds: Iterable[int], config: config_lib.Config
+  tuned: Tuned,
+  data: str,
+  seeds: Iterable[int],
+  config: config_lib.Config,
+  data_flags: Mapping[str, Any],
 ) -> None:
   """Refuses values that a table must not use.
 
@@ -143,10 +181,11 @@ def check_use(
     data: see `data_words`.
     seeds: the table's.
     config: the table's.
+    data_flags: the table's.
 
   Raises:
-    ValueError: a seed that the search saw, or another data set, preset or
-      recipe than the search's.
+    ValueError: a seed that the search saw, or another data set, preset, recipe,
+      budget, world, network or checkpoint rule than the search's.
   """
   seen = sorted(set(tuned.seeds) & set(seeds))
   if seen:
@@ -154,10 +193,15 @@ def check_use(
       f"--tuned: seed {seen[0]} was used by the search; give another "
       "--first_seed"
     )
+  own = settings_of(config, data_flags)
   for name, then, now in (
     ("data", tuned.data, data),
     ("preset", tuned.preset, config.preset),
     ("recipe", tuned.recipe, config.recipe),
+    *(
+      (name, tuned.settings.get(name), own.get(name))
+      for name in sorted({*own, *tuned.settings})
+    ),
   ):
     if then != now:
       raise ValueError(

@@ -2,6 +2,8 @@ import pytest
 
 from bidfcl_jax import config, config_checks
 from bidfcl_jax.bilevel.hypergradient import SOLVERS
+from bidfcl_jax.config_ranges import RANGES
+from bidfcl_jax.losses import distances
 
 
 def test_the_nearest_name_is_given():
@@ -22,8 +24,25 @@ def test_recipes_change_the_method_and_presets_the_sizes():
   ("overrides", "words"),
   [
     ({"bilevel.labels": "hard"}, "bilevel.labels"),
-    ({"obs.epochs": 0}, "obs.batch"),
-    ({"budget": -1.0}, "budget=-1.0"),
+    ({"obs.epochs": 0}, "obs.epochs=0 must be at least 1"),
+    ({"budget": -1.0}, "budget=-1.0 must be at least 0"),
+    ({"budget": float("nan")}, "budget=nan"),
+    ({"lower.epochs": 0}, "lower.epochs=0"),
+    ({"simple.members": 0}, "simple.members=0 must be at least 1"),
+    ({"bilevel.max_residual": float("nan")}, "bilevel.max_residual=nan"),
+    ({"training.ema": 1.0}, "at least 0 and below 1"),
+    ({"dragonnet.floor": 0.0}, "above 0 and at most 1"),
+    ({"network.hidden": (8, 0)}, "network.hidden"),
+    ({"decision.grid": (0.5, -0.1)}, "decision.grid"),
+    (
+      {"debias.auto_learning_rates": (1e-3, -1.0, 1e-3)},
+      "debias.auto_learning",
+    ),
+    ({"decision.temperature": ("spread", 0.0)}, "must be above 0"),
+    ({"direct.decision.temperature": ("absolute", -1.0)}, "direct.decision.te"),
+    ({"decision.price_clip": 0.5}, "above 1, or 0 for no clip"),
+    ({"cfr.form": "sharp"}, "cfr.form='sharp'"),
+    ({"cfr.kernel": "cubic"}, "cfr.kernel='cubic'"),
     ({"decision.temperature": ("warm", 1.0)}, "decision.temperature"),
   ],
 )
@@ -38,8 +57,34 @@ def test_user_values_come_last():
   assert made.bilevel.bridge_hidden == (16,)
 
 
-def test_the_solvers_of_the_settings_are_those_of_bilevel():
-  assert set(SOLVERS) == set(config_checks._WORDS["bilevel.solver"])
+def test_words_of_the_settings_are_those_of_the_code():
+  words = config_checks._WORDS
+  assert set(SOLVERS) == set(words["bilevel.solver"])
+  assert distances.FORMS == words["cfr.form"]
+  assert distances.KERNELS == words["cfr.kernel"]
+
+
+def test_every_number_has_a_range_and_every_range_an_option():
+  made = config.make()
+  names = config.option_names()
+  assert set(RANGES) <= set(names)
+  # The worlds and the hybrid are checked by what makes them.
+  elsewhere = ("simulator.", "hybrid.")
+  free = {
+    "network.last_scale",
+    "bilevel.bridge_last_scale",
+    "bilevel.gate_start",
+  }
+  for name in names:
+    value = config.value_of(made, name)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and not name.startswith(elsewhere):
+      assert name in RANGES or name in free or name.endswith("price_clip"), name
+
+
+def test_what_follows_another_option_has_no_range_to_keep():
+  made = config.make(overrides={"bilevel.assumed_learning_rate": None})
+  assert made.lower.batch is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +97,8 @@ def test_the_solvers_of_the_settings_are_those_of_bilevel():
       "direct.decision.covariates=both needs",
     ),
     ({"bilevel.cross_fit": True}, "teacher=ensemble"),
-    ({"decision.budgets": (0.5, 0.0)}, "positive multiples"),
+    ({"decision.budgets": (0.5, 0.0)}, "budgets=.* must be above 0"),
+    ({"decision.budgets": ()}, "budgets is empty"),
     ({"lower.schedule": "step"}, "lower.schedule"),
   ],
 )
@@ -64,3 +110,12 @@ def test_settings_that_contradict_each_other(overrides, words):
 def test_a_recipe_sees_the_sizes_of_the_preset():
   made = config.make("paper", "paper_letter")
   assert made.decision.rows == 4096
+  own = config.make("quick", "paper_letter", {"rct.batch": 2000})
+  assert own.decision.rows == 2000
+
+
+def test_plus_has_a_rich_teacher_of_the_preset_s_size():
+  for preset, hidden in (("smoke", (16, 16)), ("paper", (128, 64, 32))):
+    made = config.make(preset, "plus", {"network.hidden": ()})
+    assert not made.teacher.own_class
+    assert made.teacher.hidden == hidden

@@ -152,6 +152,9 @@ def linear_solve(
       negative |= _replayed_flag(product, unit, origin, maxiter)
   solution = jax.tree.map(lambda leaf: leaf * norm.astype(leaf.dtype), solution)
   finite = all_finite(solution) & jnp.isfinite(residual)
+  # A later solve may begin at this one, and means are taken of residuals.
+  solution = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0), solution)
+  residual = jnp.where(finite, residual, jnp.inf)
   return LinearInfo(
     solution=solution,
     residual=residual,

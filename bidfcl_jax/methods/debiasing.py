@@ -187,10 +187,6 @@ def make_learnt_propensity(name: str, *, robust: bool):
 
   def make(config: Config) -> Method:
     settings, source = config.debias, config.obs
-    if not settings.cap > 1:
-      raise ValueError(
-        f"debias.cap={settings.cap}: an inverse propensity is over 1"
-      )
     network = make_target(config.network)
     adam = optax.adamw(
       settings.meta_learning_rate,

@@ -122,11 +122,10 @@ def dual_prices(
 def _enter(parts: Parts, source: SourceConfig, *, restarts: bool):
   config = parts.config
   begin = restart(parts.target, source) if restarts else go_on(source)
+  apply = money_apply(parts.target)
 
   def enter(key, state, study: Study):
-    rows, outcomes, prices = at_reference(
-      parts, money_apply(parts.target), state, study
-    )
+    rows, outcomes, prices = at_reference(parts, apply, state, study)
     grid = dual_prices(config, outcomes, rows, study)
 
     def frozen(prices):

@@ -114,7 +114,17 @@ def cost_order(study: Study) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def make_dhcl(config: Config) -> Method:
-  """DHCL on RCT: the direct form for two arms, the marginal one for more."""
+  """DHCL on RCT: the direct form for two arms, the marginal one for more.
+
+  Raises:
+    ValueError: checkpoints chosen by a squared error, which returns have not.
+  """
+  if config.training.checkpoint == "valid_mse":
+    raise ValueError(
+      "DHCL predicts returns on cost, no level of revenue: "
+      "training.checkpoint=valid_mse has no error to read; take ema_last or "
+      "valid_eom"
+    )
   own = config.dhcl
   source = SourceConfig(
     batch=own.batch,
@@ -132,9 +142,10 @@ def make_dhcl(config: Config) -> Method:
     rank, cost, gain = cost_order(study)
     roi = gain / (cost[-1] - cost[0])
     scale = study_scale(study)
-    # A treatment that earns nothing on average leaves only the spread of the
-    # outcomes to be scaled by.
-    unit = own.mean_roi / roi if roi > 0 else scale.cost / scale.revenue
+    # A treatment that earns (almost) nothing on average leaves only the spread
+    # of the outcomes to be scaled by.
+    spread = scale.cost / scale.revenue
+    unit = min(own.mean_roi / roi, 10 * spread) if roi > 0 else spread
     return RoiState(
       **vars(fresh_state(draw(key, study), source, scale)),
       rank=jnp.asarray(rank, jnp.int32),

@@ -27,7 +27,6 @@ from bidfcl_jax.methods.method import Method, State
 from bidfcl_jax.methods.propensity import (
   PropensityState,
   Weights,
-  check_propensity,
   inverse_weights,
   logging_enter,
   logging_init,
@@ -71,7 +70,6 @@ class JointWeights(NamedTuple):
 
 def make_doubly_robust(config: Config) -> Method:
   """DR-JT: imputer warm-up, then imputer and target in turn, on OBS."""
-  check_propensity(config)
   settings, source = config.propensity, config.obs
   one_of("propensity.imputation", settings.imputation, IMPUTATIONS)
   residual = settings.imputation == "residual"

@@ -91,19 +91,8 @@ def with_propensity(network: Network) -> Network:
   )
 
 
-def _check(config: Config) -> None:
-  settings = config.dragonnet
-  if not 0 < settings.floor <= 1:
-    raise ValueError(
-      f"dragonnet.floor={settings.floor} must be above 0 and at most 1"
-    )
-  if not 0 <= settings.delay <= 1:
-    raise ValueError(f"dragonnet.delay={settings.delay} must be from 0 to 1")
-
-
 def make_dragonnet(config: Config) -> Method:
   """DragonNet on OBS rows."""
-  _check(config)
   settings, source = config.dragonnet, config.obs
   network = with_propensity(make_target(config.network))
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.members import host_stage
 from bidfcl_jax.methods.method import Method, Stage, State
@@ -27,8 +26,6 @@ from bidfcl_jax.methods.updates import (
 )
 from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.types import Study
-
-LAYERS = ("all", "heads")
 
 
 @struct.dataclass
@@ -59,15 +56,8 @@ def _init(network: Network, config: Config) -> Callable:
 
 
 def anchored_finetune(config: Config, network: Network) -> Stage:
-  """The RCT stage of FT, which remembers where it began.
-
-  Raises:
-    ValueError: unknown `simple.layers`, or a negative `simple.pull`.
-  """
+  """The RCT stage of FT, which remembers where it began."""
   source, simple = config.finetune, config.simple
-  one_of("simple.layers", simple.layers, LAYERS)
-  if simple.pull < 0:
-    raise ValueError(f"simple.pull={simple.pull} must not be negative")
   begin = go_on(source)
 
   def enter(key, state, study: Study):

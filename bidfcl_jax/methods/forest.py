@@ -18,7 +18,8 @@ import jax
 import numpy as np
 
 from bidfcl_jax.config import Config, ForestConfig
-from bidfcl_jax.keys import host_generator
+from bidfcl_jax.data.splits import split
+from bidfcl_jax.keys import host_generator, stream
 from bidfcl_jax.methods.effects import arm_means
 from bidfcl_jax.methods.method import Method
 from bidfcl_jax.types import Outcomes, Samples, Study
@@ -81,8 +82,23 @@ def pair_rows(
   return rows
 
 
+def cross_fits(
+  group: np.ndarray, folds: int, key: jax.Array
+) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Returns (rows to fit on, rows to predict) of each fold.
+
+  Households are dealt at random: rows of a file may be sorted.
+  """
+  shares = {f"fold {k}": 1 / folds for k in range(folds)}
+  every = np.arange(len(group))
+  return [
+    (np.setdiff1d(every, rows, assume_unique=True), rows)
+    for rows in split(group, shares, key).values()
+  ]
+
+
 def _left_after(
-  features, treated, outcomes, settings: ForestConfig, seed: int
+  features, treated, outcomes, settings: ForestConfig, seed: int, folds
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns treatment and outcomes minus cross-fitted predictions of them."""
   _, _, classifier, regressor, cross = _libraries()
@@ -96,7 +112,6 @@ def _left_after(
     "random_state": seed,
     "n_jobs": -1,
   }
-  folds = settings.folds
   expected = cross(
     classifier(**shape), features, treated, cv=folds, method="predict_proba"
   )
@@ -122,7 +137,7 @@ def fit_pair(
     samples: rows of any arms.
     arm: j.
     settings: sizes.
-    key: of the rows that are drawn and of the trees.
+    key: of the rows that are drawn, of the folds and of the trees.
     confounded: whether nuisances are taken out first (OBS).
     learn_cost: False: effects on revenue alone.
 
@@ -138,7 +153,11 @@ def fit_pair(
   outcomes = np.stack([np.asarray(c, np.float64)[rows] for c in columns], 1)
   seed = int(generator.integers(2**31))
   if confounded:
-    treated, outcomes = _left_after(features, treated, outcomes, settings, seed)
+    group = np.asarray(samples.group)[rows]
+    folds = cross_fits(group, settings.folds, stream(key, "folds"))
+    treated, outcomes = _left_after(
+      features, treated, outcomes, settings, seed, folds
+    )
   forest = several(
     causal(
       # The library grows trees in groups of four.

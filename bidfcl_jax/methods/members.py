@@ -5,6 +5,8 @@ stage without epochs then puts each aside in `state.members`, stacked on a
 leading axis, so that all are applied in one call.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,6 +33,12 @@ def mean_outcomes(network: Network, members: Any, features) -> Outcomes:
   return jax.tree.map(lambda cells: jnp.mean(cells, axis=0), every)
 
 
+@functools.lru_cache(maxsize=64)
+def _mean_apply(network: Network) -> Callable:
+  # One function a network: a new one at every fit would be compiled anew.
+  return functools.partial(mean_outcomes, network)
+
+
 def mean_in_chunks(network: Network, members: Any, features) -> Outcomes:
   """Returns the members' mean prediction of many rows, scaled units.
 
@@ -42,9 +50,7 @@ def mean_in_chunks(network: Network, members: Any, features) -> Outcomes:
   Returns:
     Outcomes `[n, M]` on the device, made with bounded memory.
   """
-  taught = apply_in_chunks(
-    lambda members, x: mean_outcomes(network, members, x), members, features
-  )
+  taught = apply_in_chunks(_mean_apply(network), members, features)
   return jax.tree.map(jnp.asarray, taught)
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bidfcl_jax.config import DecisionConfig
+from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.decision import plugin_policy_loss, policy_loss
 from bidfcl_jax.losses.finite_difference import finite_difference_loss
 from bidfcl_jax.methods.pricing import (
@@ -23,9 +24,17 @@ from bidfcl_jax.methods.pricing import (
 from bidfcl_jax.methods.temperature import median_gap, temperature_at
 from bidfcl_jax.types import Array, Outcomes
 
+SURROGATES = ("policy", "finite_difference")
+
 
 def check_surrogate(config: DecisionConfig, surrogate: str) -> None:
-  """Raises ValueError for finite differences of anything but ipw outcomes."""
+  """Refuses a loss that cannot be trained by.
+
+  Raises:
+    ValueError: no surrogate (the hard policy's value has no gradient), or
+      finite differences of anything but ipw outcomes.
+  """
+  one_of("surrogate", surrogate, SURROGATES)
   if surrogate == "finite_difference" and config.outcomes != "ipw":
     raise ValueError(
       f"decision.outcomes={config.outcomes} has no finite-difference form: "

@@ -62,25 +62,6 @@ class Weights(NamedTuple):
   report: dict[str, jax.Array]
 
 
-def check_propensity(config: Config) -> None:
-  """Refuses settings outside their range.
-
-  Raises:
-    ValueError: naming the option.
-  """
-  settings = config.propensity
-  if not settings.cap >= 1:
-    raise ValueError(
-      f"propensity.cap={settings.cap}: an inverse propensity is at least 1"
-    )
-  if settings.folds < 1 or settings.epochs < 1:
-    raise ValueError(
-      f"propensity.folds={settings.folds}, propensity.epochs="
-      f"{settings.epochs}: both must be at least 1"
-    )
-  one_of("propensity.normalise", settings.normalise, NORMALISE)
-
-
 def logging_init(network, config: Config):
   """Returns (key, study) -> PropensityState."""
   plain = plain_init(network, config.obs)
@@ -167,7 +148,7 @@ def inverse_weights(
 
 def make_ips(config: Config) -> Method:
   """IPS: factual regression on OBS with inverse propensity weights."""
-  check_propensity(config)
+  one_of("propensity.normalise", config.propensity.normalise, NORMALISE)
   settings, network = config.propensity, make_target(config.network)
 
   def fixed(state, study: Study) -> Weights:

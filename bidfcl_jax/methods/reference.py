@@ -5,6 +5,8 @@ belongs to one: both are made on rows of the population that lambda* answers
 for, with spend counted as the decision loss counts it (pricing.py).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -18,14 +20,19 @@ from bidfcl_jax.methods.taught import Parts, with_labels
 from bidfcl_jax.methods.teachers import start_stages
 from bidfcl_jax.methods.temperature import frozen_temperature
 from bidfcl_jax.methods.updates import go_on, money_apply, restart
+from bidfcl_jax.models import Network
 from bidfcl_jax.types import Outcomes, Study
 
 
-def taught_money(parts: Parts):
-  """Returns (state, features) -> the teacher's Outcomes, original units."""
+@functools.lru_cache(maxsize=64)
+def taught_money(teacher: Network):
+  """Returns (state, features) -> the teacher's Outcomes, original units.
+
+  One function a network, so that it is compiled once.
+  """
 
   def apply(state, features):
-    taught = mean_outcomes(parts.networks.teacher, state.members, features)
+    taught = mean_outcomes(teacher, state.members, features)
     return to_money(taught, state.scale)
 
   return apply
@@ -42,7 +49,8 @@ def reference_rows(parts: Parts, state, study: Study) -> Evidence:
       parts, state, study, pricing_lib.spread_rows(study.rct_train)
     )
   samples = pricing_lib.spread_rows(study.obs)
-  labels = jax.jit(taught_money(parts))(state, samples.features)
+  teach = jax.jit(taught_money(parts.networks.teacher))
+  labels = teach(state, samples.features)
   share = jnp.asarray(study.propensity, float)
   return pricing_lib.on_labels(Evidence(samples, share, labels))
 
@@ -95,6 +103,7 @@ def enter_taught(parts: Parts):
   """Returns an `enter`: the teacher's prices bound, the target begins."""
   config = parts.config
   own_start = start_stages(config, parts.target)
+  teach = taught_money(parts.networks.teacher)
   begin = restart(parts.target, parts.lower)
   if config.bilevel.start == "finetuned":
     begin = go_on(parts.lower)
@@ -102,7 +111,7 @@ def enter_taught(parts: Parts):
   def enter(key, state, study: Study):
     if config.bilevel.start == "finetuned" and not own_start:
       state = state.replace(target=jax.tree.map(lambda x: x[0], state.members))
-    _, _, prices = at_reference(parts, taught_money(parts), state, study)
+    _, _, prices = at_reference(parts, teach, state, study)
     return begin(key, bounded(config, state, prices), study)
 
   return enter
@@ -112,14 +121,13 @@ def enter_temperature(parts: Parts):
   """Returns an `enter` that freezes each budget's temperature at the target."""
   config = parts.config
   adaptive = config.decision.temperature[0] == "spread"
+  apply = money_apply(parts.target)
 
   def enter(key, state, study: Study):
     del key
     if adaptive:
       return state
-    rows, outcomes, prices = at_reference(
-      parts, money_apply(parts.target), state, study
-    )
+    rows, outcomes, prices = at_reference(parts, apply, state, study)
     taus = frozen_temperatures(config, outcomes, rows.samples, prices)
     return state.replace(pricing=state.pricing.replace(temperature=taus))
 

@@ -115,15 +115,9 @@ def source_weights(rows_obs: int, rows_rct: int, share: float) -> np.ndarray:
 
 
 def make_weighted_union(config: Config) -> Method:
-  """UNION-w: TSM-SL on both sources, RCT with the share `union_weight`.
-
-  Raises:
-    ValueError: `simple.union_weight` is not in [0, 1].
-  """
+  """UNION-w: TSM-SL on both sources, RCT with the share `union_weight`."""
   network, source = make_target(config.network), config.obs
   share = config.simple.union_weight
-  if not 0 <= share <= 1:
-    raise ValueError(f"simple.union_weight={share} is not within [0, 1]")
 
   def fixed(state, study: Study) -> Weighted:
     del state

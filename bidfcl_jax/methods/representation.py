@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from bidfcl_jax.config import CfrConfig, Config
-from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.distances import mmd, wasserstein
 from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.losses.value import weighted_mean
@@ -33,8 +32,6 @@ from bidfcl_jax.methods.updates import (
 from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.models.heads import linear_heads
 from bidfcl_jax.types import Array, Study
-
-AGAINST = ("control", "rest")
 
 
 class Balance(NamedTuple):
@@ -107,7 +104,7 @@ def imbalance(
     arms: M.
     rows: most rows of a set; the first of the batch, whose order is random.
     least_rows: a set with fewer leaves its distance out.
-    against: one of AGAINST.
+    against: "control" or "rest".
 
   Returns:
     Scalar; 0 where no distance can be taken.
@@ -134,21 +131,11 @@ def imbalance(
   return weighted_mean(values, usable)
 
 
-def _check(settings: CfrConfig) -> None:
-  one_of("cfr.against", settings.against, AGAINST)
-  if settings.rows < 1 or settings.least_rows < 1:
-    raise ValueError(
-      f"cfr.rows={settings.rows}, cfr.least_rows={settings.least_rows}: both "
-      "must be at least 1"
-    )
-
-
 def make_cfr(name: str, make_distance: Callable[[CfrConfig], Callable]):
   """Returns config -> Method with the given distance of Phi between arms."""
 
   def make(config: Config) -> Method:
     settings = config.cfr
-    _check(settings)
     distance = make_distance(settings)
     network = normalised(make_target(config.network))
 

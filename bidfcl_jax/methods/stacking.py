@@ -209,8 +209,6 @@ def make_stack(config: Config) -> Method:
   network = make_target(config.network)
   plain = plain_init(network, config.obs)
   folds, ridge = config.simple.folds, config.simple.ridge
-  if folds < 2:
-    raise ValueError(f"simple.folds={folds}: cross-fitting needs at least 2")
 
   def init(key, study: Study) -> StackState:
     base = plain(key, study)

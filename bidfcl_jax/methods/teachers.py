@@ -12,6 +12,8 @@ that have not seen them.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -155,6 +157,12 @@ def start_stages(config: Config, network: Network) -> tuple[Stage, ...]:
   return (obs_stage(config, network), finetune_stage(config, network))
 
 
+@functools.lru_cache(maxsize=64)
+def _every_member(network: Network) -> Callable:
+  # One function a network: a new one at every fit would be compiled anew.
+  return jax.vmap(network.apply, in_axes=(0, None), out_axes=1)
+
+
 def unseen_outcomes(network: Network, members: Any, samples) -> Outcomes:
   """Returns the prediction of a row by the member that has not seen it.
 
@@ -166,11 +174,7 @@ def unseen_outcomes(network: Network, members: Any, samples) -> Outcomes:
   Returns:
     Outcomes `[n, M]` on the host, scaled units.
   """
-  every = apply_in_chunks(
-    jax.vmap(network.apply, in_axes=(0, None), out_axes=1),
-    members,
-    samples.features,
-  )
+  every = apply_in_chunks(_every_member(network), members, samples.features)
   folds = len(jax.tree.leaves(members)[0])
   fold = fold_of(np.asarray(samples.group), folds)
   rows = np.arange(len(samples))

@@ -258,10 +258,11 @@ def _caption(
   count = f"{high}" if low == high else f"{low} to {high}"
   unit = "seed" if high == 1 else "seeds"
   how = "on the same seed" if relative == "per_seed" else "by its mean"
+  where = " on RCT rows" if setting.checkpoint.startswith("valid") else ""
   words = [
     f"{setting.data}; budget {setting.budget:g} per capita; policy value by "
-    f"{setting.estimator}; checkpoint rule {setting.checkpoint}; {count} "
-    f"{unit}.",
+    f"{setting.estimator}; checkpoint rule {setting.checkpoint}{where}; "
+    f"{count} {unit}.",
     f"{_METRIC_NAMES.get(metric, metric)} relative to "
     f"{display_name(reference)} ({how}), mean ± standard deviation over seeds.",
   ]

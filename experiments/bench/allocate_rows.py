@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from absl import app, flags
+from absl import flags
 
 from experiments import stored
 from experiments.allocation_output import writer
+from experiments.bench import guard
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run.", required=True)
 _METHOD = flags.DEFINE_string("method", None, "One of its methods.")
@@ -44,7 +45,7 @@ def write_people(served, path: Path, rows: int) -> None:
       write(pl.DataFrame(cells.astype(np.float32), schema=list(names)))
 
 
-def main(_) -> None:
+def main() -> None:
   """Runs the bench."""
   method, seed = stored.choose(_WORKDIR.value, _METHOD.value, _SEED.value)
   served = stored.open_fit(_WORKDIR.value, method, seed)
@@ -80,4 +81,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

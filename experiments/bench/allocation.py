@@ -3,22 +3,24 @@ r"""Times the allocation of one budget and the path of all budgets.
     python -m experiments.bench.allocation --individuals=1000000 --arms=5,8
 
 Prints one JSON line a size: median seconds of each over `--repeats` rounds, all
-functions once a round so that a slow spell hits all alike; the duality gap and
-spend minus budget of the float64 accounts; how far the mixture is from the
-path's value. The textbook search (50 halvings, argmax over all rows) is the
-yardstick, as is the `maq` package where it imports.
+functions once a round so that a slow spell hits all alike; seconds of the
+allocation's first call, before the rounds; the duality gap and spend minus
+budget of the float64 accounts; how far the mixture is from the path's value.
+The textbook search (50 halvings, argmax over all rows) is the yardstick, as is
+the `maq` package where it imports.
 """
 
 import json
+import math
 import statistics
-import time
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from bidfcl_jax.allocation import path, revenue_at, solve
 from bidfcl_jax.types import Outcomes
-from experiments.bench.measure import REPEATS
+from experiments.bench import guard
+from experiments.bench.measure import REPEATS, keeping, rounds
 
 _INDIVIDUALS = flags.DEFINE_list("individuals", ["1000000"], "n of each size")
 _ARMS = flags.DEFINE_list(
@@ -85,10 +87,10 @@ def rivals(outcomes: Outcomes, budget: float) -> dict:
 
 def sizes() -> list[tuple[int, int]]:
   """Returns (n, M) of every size; a list of one serves all of the other."""
-  rows, arms = ([int(x) for x in flag.value] for flag in (_INDIVIDUALS, _ARMS))
-  longest = max(len(rows), len(arms))
+  rows, arms = guard.whole_numbers(_INDIVIDUALS), guard.whole_numbers(_ARMS, 2)
+  longest = max(len(rows), len(arms), 1)
   if {len(rows), len(arms)} - {1, longest}:
-    raise app.UsageError(
+    raise ValueError(
       f"--individuals has {len(rows)} values and --arms {len(arms)}: give as "
       "many, or one"
     )
@@ -96,10 +98,10 @@ def sizes() -> list[tuple[int, int]]:
   return list(zip(*spread, strict=True))
 
 
-def main(argv):
+def main() -> None:
   """Prints the lines."""
-  if len(argv) > 1:
-    raise app.UsageError(f"stray arguments {argv[1:]}")
+  if not 0 < _SHARE.value < math.inf:
+    raise ValueError(f"--share={_SHARE.value:g}: give a positive number")
   for individuals, arms in sizes():
     print(json.dumps(measured(individuals, arms)), flush=True)
 
@@ -118,13 +120,8 @@ def measured(individuals: int, arms: int) -> dict:
     "path": lambda: path(outcomes),
     **rivals(outcomes, budget),
   }
-  seconds = {name: [] for name in runs}
-  results = {}
-  for _ in range(REPEATS.value):
-    for name, run in runs.items():
-      start = time.perf_counter()
-      results[name] = run()
-      seconds[name].append(time.perf_counter() - start)
+  runs, results = keeping(runs)
+  seconds, first = rounds(runs, REPEATS.value)
   allocation, curve = results["solve"], results["path"]
   spent = outcomes.cost[rows, allocation.arms].mean(dtype=np.float64)
   relaxed = float(revenue_at(curve, budget))
@@ -132,8 +129,11 @@ def measured(individuals: int, arms: int) -> dict:
     "individuals": individuals,
     "arms": arms,
     "dtype": _DTYPE.value,
-    **{f"{k}_s": round(statistics.median(v), 4) for k, v in seconds.items()},
-    "solve_first_call_s": round(seconds["solve"][0], 4),
+    **{
+      f"{name}_s": round(statistics.median(own.wall), 4)
+      for name, own in seconds.items()
+    },
+    "solve_first_call_s": round(first["solve"], 4),
     "gap_relative": float(allocation.gap / allocation.revenue),
     "spend_minus_budget": float(spent - budget),
     "mixture_over_path_minus_1": float(
@@ -144,4 +144,4 @@ def measured(individuals: int, arms: int) -> dict:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

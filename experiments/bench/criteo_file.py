@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from absl import app, flags
+from absl import flags
 
 from bidfcl_jax.data import criteo
+from experiments.bench import guard
 
 _ROWS = flags.DEFINE_integer(
   "file_rows", criteo.ROWS, "Rows of the file.", 1000
@@ -92,10 +93,8 @@ def _timed(what: str, path: Path, cache: Path, answer) -> None:
   )
 
 
-def main(argv):
+def main() -> None:
   """Writes the file, reads it three times and prints the line."""
-  if len(argv) > 1:
-    raise app.UsageError(f"stray arguments {argv[1:]}")
   spawn = multiprocessing.get_context("spawn")
   with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
     path = Path(folder) / "criteo.csv.gz"
@@ -114,10 +113,12 @@ def main(argv):
       process.start()
       process.join()
       if process.exitcode:
-        raise RuntimeError(f"the {what} reading ended with {process.exitcode}")
+        raise ChildProcessError(
+          f"the {what} reading ended with {process.exitcode}"
+        )
       line |= answer.get()
   print(json.dumps(line))
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

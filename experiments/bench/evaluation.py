@@ -13,11 +13,18 @@ import statistics
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from bidfcl_jax.evaluation import aucc, aucc_by_weight, bootstrap
 from bidfcl_jax.types import Outcomes, Samples
-from experiments.bench.measure import REPEATS, median_ratio, publish, rounds
+from experiments.bench import guard
+from experiments.bench.measure import (
+  REPEATS,
+  keeping,
+  median_ratio,
+  publish,
+  rounds,
+)
 
 _ROWS = flags.DEFINE_integer("rows", 1_000_000, "n", 100)
 _REPLICATES = flags.DEFINE_integer("replicates", 200, "of the bootstrap", 2)
@@ -69,10 +76,8 @@ def rivals(outcomes: Outcomes, samples: Samples) -> dict:
   return {"causalml AUUC": lambda: float(auuc_score(frame)["m"])}
 
 
-def main(argv) -> None:
+def main() -> None:
   """Runs the rounds and prints the table."""
-  if len(argv) > 1:
-    raise app.UsageError(f"stray arguments {argv[1:]}")
   outcomes, samples = trial(_ROWS.value)
   columns = (samples.arm, samples.revenue, samples.cost)
   ones = np.ones(_ROWS.value)
@@ -111,25 +116,14 @@ def main(argv) -> None:
   }
   lines = []
   for runs, repeats in ((single, REPEATS.value), (many, _BOOTSTRAPS.value)):
-    values = {}
-
-    def kept(name, run, values=values):
-      def call():
-        values[name] = float(run())
-
-      return call
-
-    seconds, _ = rounds(
-      {name: kept(name, run) for name, run in runs.items()},
-      repeats,
-      warm=runs is single,
-    )
+    runs, values = keeping(runs)
+    seconds, _ = rounds(runs, repeats)
     (base,) = (s for name, s in seconds.items() if name.endswith("NumPy"))
     for name, own in seconds.items():
       lines.append(
         {
           "what": name,
-          "value": values[name],
+          "value": float(values[name]),
           "seconds": statistics.median(own.wall),
           "CPU seconds": statistics.median(own.cpu),
           "x plain NumPy": median_ratio(own.wall, base.wall),
@@ -144,4 +138,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

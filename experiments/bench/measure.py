@@ -33,21 +33,36 @@ class Seconds(NamedTuple):
   cpu: list[float]
 
 
+def keeping(
+  runs: dict[str, Callable[[], Any]],
+) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+  """Returns (the functions, the last result of each as they are called)."""
+  results = {}
+
+  def keep(name, run):
+    def call():
+      results[name] = run()
+      return results[name]
+
+    return call
+
+  return {name: keep(name, run) for name, run in runs.items()}, results
+
+
 def rounds(
-  runs: dict[str, Callable[[], Any]], repeats: int, *, warm: bool = True
+  runs: dict[str, Callable[[], Any]], repeats: int
 ) -> tuple[dict[str, Seconds], dict[str, float]]:
-  """Times functions in turns.
+  """Times functions in turns, after a call of each that compiles and warms up.
 
   Args:
     runs: name -> function; its result is waited for.
     repeats: rounds.
-    warm: call each once before the rounds (it compiles).
 
   Returns:
-    (name -> Seconds, name -> seconds of the first call, empty without warm).
+    (name -> Seconds, name -> seconds of the first call).
   """
   first = {}
-  for name, run in runs.items() if warm else ():
+  for name, run in runs.items():
     begun = time.perf_counter()
     jax.block_until_ready(run())
     first[name] = time.perf_counter() - begun

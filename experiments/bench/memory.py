@@ -14,10 +14,11 @@ import statistics
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
+from absl import flags
 
 from bidfcl_jax import methods
 from bidfcl_jax.keys import stream
+from experiments.bench import guard
 from experiments.bench.measure import REPEATS, publish, rounds
 from experiments.bench.warmed import (
   SHAPE,
@@ -36,29 +37,28 @@ _N_CG = flags.DEFINE_list("memory_n_cg", ["5", "20", "50"], "iterations")
 def sizes() -> dict[str, dict]:
   """Returns name -> changes of the settings."""
   made = {"base": {}}
-  for n in map(int, _BATCHES.value):
+  for n in guard.whole_numbers(_BATCHES):
     made[f"batch {n}"] = {"obs__batch": n}
-  for units in map(int, _WIDTHS.value):
+  for units in guard.whole_numbers(_WIDTHS):
     made[f"width {units}"] = {"network__hidden": (units,) * 3}
-  for k in map(int, _STEPS.value):
+  for k in guard.whole_numbers(_STEPS):
     made[f"k {k}"] = {"bilevel__assumed_steps": k}
-  for k in map(int, _STEPS.value):
+  for k in guard.whole_numbers(_STEPS):
     made[f"unrolled, k {k}"] = {
       "bilevel__assumed_steps": k,
       "bilevel__solver": "unrolled",
     }
-  for n in map(int, _N_CG.value):
+  for n in guard.whole_numbers(_N_CG):
     made[f"n_cg {n}"] = {"bilevel__n_cg": n}
   return made
 
 
-def main(argv) -> None:
+def main() -> None:
   """Compiles and runs each size; prints the table."""
-  if len(argv) > 1:
-    raise app.UsageError(f"stray arguments {argv[1:]}")
+  all_changes = sizes()
   study = simulated(shape_config(SHAPE.value, "recommended"))
   lines = []
-  for name, changes in sizes().items():
+  for name, changes in all_changes.items():
     line = {"size": name}
     for remat in (False, True):
       config = shape_config(
@@ -91,4 +91,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

@@ -19,8 +19,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from experiments.bench import guard
 from experiments.bench.measure import REPEATS, median_ratio, publish
 
 _SCRIPT = flags.DEFINE_string("script", None, "The program.", required=True)
@@ -44,11 +45,11 @@ def run_json(command: list[str], path: Path) -> dict:
   """Runs a command that writes a JSON file and returns what it wrote.
 
   Raises:
-    RuntimeError: the command failed; with the end of what it said.
+    ChildProcessError: the command failed; with the end of what it said.
   """
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   if done.returncode:
-    raise RuntimeError(
+    raise ChildProcessError(
       f"{' '.join(command[:3])} ended with {done.returncode}: "
       f"{done.stderr[-400:]}"
     )
@@ -72,12 +73,16 @@ def one_round(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
   )
 
 
-def main(argv) -> None:
+def main() -> None:
   """Runs the rounds and prints the table."""
-  if len(argv) > 1:
-    raise app.UsageError(f"stray arguments {argv[1:]}")
   if not Path(_SCRIPT.value).is_file():
-    raise app.UsageError(f"--script={_SCRIPT.value}: no such file")
+    raise ValueError(f"--script={_SCRIPT.value}: no such file")
+  cores = os.sched_getaffinity(0)
+  if _CORE.value not in cores:
+    raise ValueError(
+      f"--core={_CORE.value}: this process may run on "
+      + ", ".join(map(str, sorted(cores)))
+    )
   os.environ["OMP_NUM_THREADS"] = "1"
   os.sched_setaffinity(0, {_CORE.value})
   with tempfile.TemporaryDirectory() as folder:
@@ -99,4 +104,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

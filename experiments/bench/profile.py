@@ -7,18 +7,22 @@ training runs it, on one warmed state (one that has the changed structure where
 the bridge's own size changes). Ratios to TSM-SL on the union are of equally
 many batches, within each round; an epoch of TSM-SL has 110 batches at S1's
 shapes where Bi-DFCL's has 100, so that per epoch the ratio is 1/1.1 of it.
-"Saved" is the share of the full row's time that the change takes away.
+"Saved" is the share of the full row's CPU time that the change takes away. A
+call runs --batches, rounded up to whole blocks of every row.
 """
 
 import dataclasses
+import math
 import statistics
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
+from absl import flags
 
+from bidfcl_jax.config import Config
 from bidfcl_jax.methods import Stage
+from experiments.bench import guard
 from experiments.bench.measure import REPEATS, median_ratio, publish, rounds
 from experiments.bench.warmed import (
   BATCHES,
@@ -32,7 +36,9 @@ from experiments.bench.warmed import (
 _RECIPE = flags.DEFINE_enum(
   "profile_recipe", "recommended", ["recommended", "fast"], "what is profiled"
 )
-_CHANGES_GIVEN = flags.DEFINE_list("changes", [], "rows to run; none: all")
+_CHANGES_GIVEN = flags.DEFINE_list(
+  "changes", [], "rows to run, in quotes where one holds a comma; none: all"
+)
 # One option each; those that change the bridge's size need their own state.
 _CHANGES = {
   "no assumed steps": {"bilevel__assumed_steps": 0},
@@ -81,17 +87,33 @@ def gather_only(stage: Stage) -> Stage:
   return stage._replace(step=step)
 
 
-def main(argv) -> None:
+def chosen(base: Config) -> dict[str, Config]:
+  """Returns the settings of the rows to run, by name.
+
+  Args:
+    base: settings of the recipe; a change that it has already makes no row.
+  """
+  known = _CHANGES | _TOGETHER
+  guard.refuse_unknown(_CHANGES_GIVEN, known)
+  made = {
+    name: shape_config(SHAPE.value, _RECIPE.value, **known[name])
+    for name in known
+    if name in (_CHANGES_GIVEN.value or known)
+  }
+  return {name: config for name, config in made.items() if config != base}
+
+
+def main() -> None:
   """Runs the rounds and prints the table."""
-  if len(argv) > 1:
-    raise app.UsageError(f"stray arguments {argv[1:]}")
-  shape, batches = SHAPE.value, BATCHES.value
-  base = shape_config(shape, _RECIPE.value)
+  base = shape_config(SHAPE.value, _RECIPE.value)
+  changed = chosen(base)
+  every = {own.bilevel.upper_every for own in (base, *changed.values())}
+  block = math.lcm(*every)
+  batches = math.ceil(BATCHES.value / block) * block
   study = simulated(base)
   states: dict[Any, Any] = {}
 
-  def epoch(method, changes, edit=lambda stage: stage):
-    config = shape_config(shape, _RECIPE.value, **changes)
+  def epoch(method, config=base, edit=lambda stage: stage):
     # upper_every and the like keep the structure of the state.
     hidden = config.bilevel.bridge_hidden
     kind = "TSM-SL-BOTH" if method == "TSM-SL-BOTH" else "Bi-DFCL-PPL"
@@ -103,17 +125,13 @@ def main(argv) -> None:
     return last_stage(method, config, states[kind, hidden], batches, edit)
 
   epochs = {
-    "TSM-SL": epoch("TSM-SL-BOTH", {}),
-    "full": epoch("Bi-DFCL-PPL", {}),
-    "no bridge update (FROZEN)": epoch("FROZEN", {}),
-    "TSM-SL, rows read only": epoch("TSM-SL-BOTH", {}, gather_only),
+    "TSM-SL": epoch("TSM-SL-BOTH"),
+    "full": epoch("Bi-DFCL-PPL"),
+    "no bridge update (FROZEN)": epoch("FROZEN"),
+    "TSM-SL, rows read only": epoch("TSM-SL-BOTH", edit=gather_only),
   }
-  full = shape_config(shape, _RECIPE.value)
-  for name, changes in (_CHANGES | _TOGETHER).items():
-    if _CHANGES_GIVEN.value and name not in _CHANGES_GIVEN.value:
-      continue
-    if shape_config(shape, _RECIPE.value, **changes) != full:
-      epochs[name] = epoch("Bi-DFCL-PPL", changes)
+  for name, config in changed.items():
+    epochs[name] = epoch("Bi-DFCL-PPL", config)
   seconds, _ = rounds(
     {name: each.runner() for name, each in epochs.items()}, REPEATS.value
   )
@@ -130,11 +148,11 @@ def main(argv) -> None:
       }
     )
   publish(
-    f"{_RECIPE.value}, one change at a time, --shape={shape}, "
+    f"{_RECIPE.value}, one change at a time, --shape={SHAPE.value}, "
     f"{REPEATS.value} rounds of {batches} batches.",
     lines,
   )
 
 
 if __name__ == "__main__":
-  app.run(main)
+  guard.run(main)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from bidfcl_jax import config as config_lib
@@ -131,10 +132,18 @@ def last_stage(
     method: a name of `methods.names()`.
     config: settings.
     warmed: from `warm`.
-    batches: of one call, a multiple of the stage's period.
+    batches: of one call, a multiple of the stage's period; beyond an epoch its
+      blocks come again.
     edit: replaces the stage by a changed one.
+
+  Raises:
+    ValueError: batches that are not whole blocks.
   """
   stage = edit(methods.make(method, config).stages[-1])
+  if batches % stage.period:
+    raise ValueError(
+      f"{batches} batches are not whole blocks of {stage.period}"
+    )
   study = warmed.study
   key = stream(warmed.key, stage.name)
   state = stage.enter(stream(key, "enter"), warmed.state, study)
@@ -142,12 +151,7 @@ def last_stage(
   order = epoch_order(
     stream(key, "order"), study, stage.reads, stage.batch, stage.period
   )
-  rows = jnp.asarray(order[: batches // stage.period])
-  if rows.shape[0] * stage.period != batches:
-    raise ValueError(
-      f"{batches} batches are not whole blocks of {stage.period} within an "
-      f"epoch of {order.shape[0]} blocks"
-    )
+  rows = jnp.asarray(order[np.arange(batches // stage.period) % len(order)])
   return Epoch(
     scan=epoch_scan(stage.step, config.training.ema),
     args=(part, rows, 0, stream(key, "step"), stage.fixed(state, study)),

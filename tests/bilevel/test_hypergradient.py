@@ -1,12 +1,15 @@
 """The hypergradient against closed form, dense solve and finite differences."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
 from bidfcl_jax.bilevel import hypergradient
+from bidfcl_jax.methods.updates import meta_update
 
 
 def test_fc_14_scalar_and_quadratic_closed_forms():
@@ -50,10 +53,34 @@ def test_fc_13_outside_cgs_assumptions(diagonal, damping, accepted, flag):
   if flag is not None:
     assert bool(info.negative_curvature) is flag
   assert np.isfinite(gradient).all()
+  assert np.isfinite(info.solution).all()
+  assert not np.isnan(info.residual)
   if not accepted:
     np.testing.assert_array_equal(gradient, 0)
   if damping:
     np.testing.assert_allclose(info.solution, [1 / 3, 1.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("singular", [(1.0, -1.0), (1.0, 0.0)])
+def test_fc_13_a_singular_solve_leaves_the_bridge_to_the_bit(singular):
+  adam = optax.adam(0.1)
+
+  @jax.jit
+  def update(phi, moments, diagonal):
+    gradient, info = hypergradient(
+      lambda t, p: jnp.sum(diagonal * t * t) / 2 - p @ t,
+      jnp.sum,
+      jnp.ones(2),
+      phi,
+    )
+    return meta_update(adam, gradient, phi, moments, info.accepted)
+
+  fresh = jnp.ones(2), adam.init(jnp.ones(2))
+  # With moments at hand a gradient of 0 would still move the bridge.
+  moved = update(*fresh, jnp.array([1.0, -2.0]))
+  assert not np.array_equal(moved[0], fresh[0])
+  chex.assert_tree_all_finite(moved)
+  chex.assert_trees_all_equal(update(*moved, jnp.array(singular)), moved)
 
 
 def test_fc_13_spread_spectrum_is_not_converged_and_zero_gives_zero():

@@ -267,12 +267,23 @@ def test_core_maps_over_predictions():
     np.testing.assert_allclose(many.cost[k], one.cost, rtol=1e-5)
 
 
-def test_fc_10_import_leaves_the_64_bit_switch_alone():
-  code = (
-    "import jax; before = jax.config.jax_enable_x64; "
-    "import bidfcl_jax.evaluation; "
-    "assert jax.config.jax_enable_x64 == before"
-  )
+def test_fc_10_no_room_of_the_package_moves_the_64_bit_switch():
+  code = """
+import importlib, pkgutil
+import jax
+before = jax.config.jax_enable_x64
+import bidfcl_jax
+names = [
+  found.name
+  for found in pkgutil.walk_packages(bidfcl_jax.__path__, "bidfcl_jax.")
+]
+for name in names:
+  importlib.import_module(name)
+  assert jax.config.jax_enable_x64 == before, name
+rooms = {name.split(".")[1] for name in names}
+assert rooms >= {"bilevel", "methods", "models", "training", "report", "data"}
+assert rooms >= {"losses", "allocation", "evaluation"}
+"""
   subprocess.run([sys.executable, "-c", code], check=True)
 
 

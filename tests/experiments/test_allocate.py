@@ -215,7 +215,9 @@ def test_fc_18_outputs_are_not_written_over(source, tmp_path):
     check_files(str(source), "a.txt", overwrite=False)
 
 
-def test_command_prints_both_spends(trained_run, source, tmp_path):
+def test_fc_06_command_prints_both_spends_and_the_negative_costs(
+  trained_run, served, source, tmp_path
+):
   def command(*words):
     return subprocess.run(
       [
@@ -231,6 +233,11 @@ def test_command_prints_both_spends(trained_run, source, tmp_path):
   assert done.returncode == 0, done.stderr
   for word in ("500 individuals", "model spend", "RCT-estimated spend", "gap"):
     assert word in done.stdout
-  assert pl.read_csv(tmp_path / "a.csv").columns == [
+  negative = (predicted(served, source).cost < 0).sum()
+  assert negative > 0
+  assert f"\n{negative:,} negative predicted costs counted as 0" in done.stdout
+  written = pl.read_csv(tmp_path / "a.csv")
+  assert written.columns == [
     "who", "arm", "expected_revenue", "expected_cost", "propensity",
   ]  # fmt: skip
+  assert written["expected_cost"].min() >= 0

@@ -6,15 +6,18 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
-from stored_run import people
+from stored_run import make_run, people
 
 from bidfcl_jax import data, evaluation
+from bidfcl_jax.files import append_line
 from bidfcl_jax.keys import stream
+from bidfcl_jax.report import Result
 from bidfcl_jax.types import Outcomes, Samples
-from experiments import judging, stored
+from experiments import judging, runner, stored
 
 
 @pytest.fixture(scope="module")
@@ -109,24 +112,56 @@ def test_trials_that_do_not_fit_are_refused(served, tmp_path, columns, message):
     judging.read_trial(served, path, columns)
 
 
+@pytest.fixture(scope="module")
+def run_of_three(tmp_path_factory):
+  """Three methods in one run; all but AVG predict the same."""
+  root = tmp_path_factory.mktemp("three")
+  run, same = (make_run(root / name, name) for name in ("TSM-SL-RCT", "FT"))
+  store = runner.store
+
+  def store_other(plan, method, state, *rest):
+    target = jax.tree.map(jnp.negative, state.target)
+    store(plan, method, state.replace(target=target), *rest)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(runner, "store", store_other)
+    unlike = make_run(root / "AVG", "AVG")
+  for other in (same, unlike):
+    shutil.copytree(other / "fits", run / "fits", dirs_exist_ok=True)
+    record = Result(other.name, 0, {"eom": 1.0}).to_record()
+    append_line(run / "metrics.jsonl", record)
+  return run
+
+
 @pytest.mark.slow
-def test_command_judges_its_own_test_part(trained_run, served, tmp_path):
-  folder = tmp_path / "judged"
-  done = command(
-    f"--workdir={trained_run}", f"--output={folder}", "--replicates=5",
-    "--budgets=0.5,1.5",
-  )  # fmt: skip
-  assert done.returncode == 0, done.stderr
-  assert "nobody (none)" in done.stdout and "best arm mix" in done.stdout
-  assert (folder / "curve.png").read_bytes()[1:4] == b"PNG"
-  config = stored.settings_of(trained_run)
+def test_fc_08_methods_judged_in_one_call_get_what_each_gets_alone(
+  run_of_three, tmp_path
+):
+  config = stored.settings_of(run_of_three)
   study = data.simulate(stream(jax.random.key(0), "study"), config.simulator)
-  outcomes = served.outcomes(study.rct_test.features)
-  table = pl.read_csv(folder / "budgets.csv")
-  expected = [
-    evaluation.eom(outcomes, study.rct_test, None, b) for b in (0.5, 1.5)
-  ]
-  np.testing.assert_allclose(table["eom"].to_numpy(), expected, rtol=1e-6)
+  alone = {}
+  for name in ("TSM-SL-RCT", "FT", "AVG"):
+    served = stored.open_fit(run_of_three, name, 0)
+    outcomes = served.outcomes(study.rct_test.features)
+    alone[name] = [
+      evaluation.eom(outcomes, study.rct_test, None, b) for b in (0.8, 1.5)
+    ]
+  assert alone["FT"] == alone["TSM-SL-RCT"] != alone["AVG"]
+  arms = set()
+  for first in ("FT", "AVG"):
+    folder = tmp_path / first
+    done = command(
+      f"--workdir={run_of_three}", f"--method={first}", f"--output={folder}",
+      "--replicates=5", "--budgets=0.8,1.5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "nobody (none)" in done.stdout and "best arm mix" in done.stdout
+    assert (folder / "curve.png").read_bytes()[1:4] == b"PNG"
+    table = pl.read_csv(folder / "budgets.csv").rename({"eom": first})
+    for name, expected in alone.items():
+      np.testing.assert_allclose(table[name], expected, rtol=1e-9)
+    arms.add((folder / "arms.csv").read_bytes())
+  assert len(arms) == 1
 
 
 @pytest.mark.slow

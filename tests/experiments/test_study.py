@@ -1,24 +1,31 @@
 """Studies: every row can be made, a shared teacher changes nothing."""
 
+import types
+from unittest import mock
+
 import chex
 import jax
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from test_tune import run
 
 from bidfcl_jax import config as config_lib
-from bidfcl_jax import methods, training
+from bidfcl_jax import data, evaluation, methods, training
 from bidfcl_jax.files import read_lines
+from bidfcl_jax.keys import stream
 from bidfcl_jax.report import Result
-from experiments import study, study_table
+from experiments import common, hypergradient_error, study_table, study_worlds
+from experiments.study_worlds import SETS
 
 KEY = jax.random.key(5)
-ROWS = [(name, v) for name, own in study.SETS.items() for v in own.variants]
+ROWS = [(name, v) for name, own in SETS.items() for v in own.variants]
 
 
-@pytest.mark.parametrize("name", study.SETS)
+@pytest.mark.parametrize("name", SETS)
 def test_labels_of_a_set_are_its_own(name):
-  labels = [v.label for v in study.SETS[name].variants]
+  labels = [v.label for v in SETS[name].variants]
   assert len(labels) == len(set(labels)) > 1
 
 
@@ -26,7 +33,7 @@ def test_labels_of_a_set_are_its_own(name):
   ("name", "variant"), ROWS, ids=[f"{name}-{v.label}" for name, v in ROWS]
 )
 def test_every_row_can_be_made(name, variant):
-  options = {**study.SETS[name].base, **variant.options}
+  options = {**SETS[name].base, **variant.options}
   recipe = variant.recipe or "recommended"
   config = config_lib.make("quick", recipe, options)
   assert methods.make(variant.method, config).stages
@@ -39,7 +46,7 @@ def test_a_teacher_trained_once_gives_what_each_would_train(
   teachers = {}
   for name in ("FROZEN", "Bi-DFCL-PPL-explicit"):
     method = methods.make(name, config)
-    shared, later = study.fit(method, tiny_study, KEY, config, teachers)
+    shared, later = study_worlds.fit(method, tiny_study, KEY, config, teachers)
     alone, whole = training.fit(method, tiny_study, KEY, config)
     chex.assert_trees_all_equal(
       jax.tree.map(np.asarray, shared), jax.tree.map(np.asarray, alone)
@@ -55,8 +62,32 @@ def test_teachers_of_other_settings_are_not_shared(tiny_study, tiny_config):
   for rate in (1e-3, 2e-3):
     config = tiny_config(obs__learning_rate=rate, lower__epochs=2)
     method = methods.make("FROZEN", config)
-    study.fit(method, tiny_study, KEY, config, teachers)
+    study_worlds.fit(method, tiny_study, KEY, config, teachers)
   assert len(teachers) == 2
+
+
+def test_a_given_budget_trains_and_judges(monkeypatch):
+  variant = SETS["ladder"].variants[0]
+  world = {f"simulator.n_{name}": 50 for name in ("obs", "rct", "valid")}
+  chosen = SETS["ladder"]._replace(base=world)
+  fitted, judged, lines = [], [], []
+  monkeypatch.setattr(
+    study_worlds, "fit", lambda *args: (fitted.append(args[3].budget), [])
+  )
+  monkeypatch.setattr(
+    study_worlds, "judge", lambda *args: judged.append(args[3]) or {}
+  )
+  with flagsaver.flagsaver():
+    flags.FLAGS(["study", "--preset=smoke", "--budget=0.05"])
+    config = study_worlds.settings(chosen, variant)
+    log = types.SimpleNamespace(log=lines.append)
+    made = {variant.label: (None, config)}
+    study_worlds.run_world([variant], 3, made, set(), log, mock.Mock())
+  assert fitted == judged == [0.05]
+  key = stream(jax.random.key(3), "study")
+  truth = data.simulate(key, config.simulator).truth.outcomes
+  best = evaluation.oracle_policy(truth, 0.05).revenue
+  assert lines[0]["metrics"]["oracle_eom@1"] == pytest.approx(float(best))
 
 
 def results(label, *values):
@@ -86,12 +117,43 @@ def test_differences_are_paired_and_in_percent():
   assert text.startswith("About; 3 worlds.")
 
 
-def test_a_label_that_is_no_row_is_refused():
-  done = run("study", "--set=ladder", "--only=fine-tunning", sizes=[])
-  assert done.returncode != 0
-  assert "--only=fine-tunning is no row of --set=ladder" in done.stderr
-  assert "fine-tuning" in done.stderr
-  assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+  ("word", "message"),
+  [
+    ("--only=fine-tunning", "--only=fine-tunning is no row of --set=ladder"),
+    ("--only=", "--only= is no row of --set=ladder; its rows: 5 implicit, "),
+    ("--data_path=h.csv", "give no --data_path: true outcomes are known"),
+    ("--config.preset=smoke", "--config.preset is not read: give --preset"),
+  ],
+)
+def test_a_study_refuses_what_it_would_not_read(tmp_path, word, message):
+  folder = tmp_path / "run"
+  done = run("study", f"--workdir={folder}", word, sizes=[])
+  assert done.returncode == 1
+  assert message in done.stderr and done.stderr.count("\n") == 1
+  assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+  ("word", "overrides", "message"),
+  [
+    ("--data=hillstrom", {}, "give no --data: the world is simulated"),
+    ("--data_path=h.csv", {}, "give no --data_path"),
+    ("--budget=1", {}, "give no --budget: the price is 1.4"),
+    ("--batch=100001", {}, "--batch=100001: the world has 100000 OBS rows"),
+    ("", {"network.hidden": (4,)}, "network.hidden is not read: give --hidden"),
+    ("", {"bilevel.n_cg": 5}, "bilevel.n_cg is not read: the table has"),
+    ("", {"decision.rows": 9}, "decision.rows is not read: price and temp"),
+  ],
+)
+def test_hypergradient_error_refuses_what_it_would_not_read(
+  monkeypatch, word, overrides, message
+):
+  # --config.* flags exist only where a command line is parsed afresh.
+  monkeypatch.setattr(common, "given_overrides", overrides.copy)
+  with flagsaver.flagsaver(), pytest.raises(ValueError, match=message):
+    flags.FLAGS(["hypergradient_error", *filter(None, [word])])
+    hypergradient_error.settings()
 
 
 def _untimed(text):

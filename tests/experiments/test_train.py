@@ -1,10 +1,17 @@
 """The main command, run as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+import experiments
+from experiments.common import EXIT_STOPPED
 
 TINY = [
   "--preset=smoke",
@@ -14,27 +21,52 @@ TINY = [
   "--config.simulator.n_test=300",
   "--config.network.hidden=(8,)",
 ]
+# A relative folder, whose name has a space and a letter beyond ASCII.
+TWO = ["--method=TSM-SL-RCT,FT", "--seeds=2", "--workdir=run é 1"]
 
 
-def train(*flags):
-  return subprocess.run(
+def begin(*flags, cwd=None):
+  above = str(Path(experiments.__file__).parents[1])
+  return subprocess.Popen(
     [sys.executable, "-m", "experiments.train", *TINY, *flags],
-    capture_output=True,
+    cwd=cwd,
+    env={**os.environ, "PYTHONPATH": above},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
     text=True,
-    check=False,
   )
 
 
-def test_fc_18_table_picture_and_a_second_run_refused(tmp_path):
-  folder = tmp_path / "run é 1"
-  flags = ["--method=TSM-SL-RCT,FT", "--seeds=2", f"--workdir={folder}"]
-  first = train(*flags)
-  assert first.returncode == 0, first.stderr
+def end(running):
+  stdout, stderr = running.communicate()
+  return subprocess.CompletedProcess(
+    running.args, running.returncode, stdout, stderr
+  )
+
+
+def train(*flags, cwd=None):
+  return end(begin(*flags, cwd=cwd))
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+  """Returns (where the command ran, what it printed)."""
+  home = tmp_path_factory.mktemp("home")
+  done = train(*TWO, cwd=home)
+  assert done.returncode == 0, done.stderr
+  return home, done
+
+
+def test_fc_18_table_picture_and_a_second_run_refused(first_run):
+  home, first = first_run
+  (folder,) = home.iterdir()
+  assert folder.name == "run é 1"
   assert "Fine-tuning" in first.stdout
   assert (folder / "figures" / "cost_curves.png").read_bytes()[1:4] == b"PNG"
   for name in ("TSM-SL-RCT", "FT"):
     served = folder / "fits" / name / "seed-1" / "served"
     assert {p.name for p in served.iterdir()} == {"served.json", "served.npz"}
+    assert any((served.parent / "checkpoints").glob("*/arrays"))
   table = (folder / "tables" / "oracle_eom.csv").read_text()
   assert "TSM-SL" in table
   results = json.loads((folder / "result.json").read_text())["results"]
@@ -49,7 +81,7 @@ def test_fc_18_table_picture_and_a_second_run_refused(tmp_path):
     assert value <= best[result["seed"]] * (1 + 1e-6)
 
   before = (folder / "metrics.jsonl").read_bytes()
-  second = train(*flags)
+  second = train(*TWO, cwd=home)
   assert second.returncode == 1
   assert "--overwrite" in second.stderr
   assert "Traceback" not in second.stderr
@@ -73,6 +105,43 @@ def test_bad_flags_are_refused_in_one_line(flags, words, tmp_path):
   assert words in done.stderr
   assert "Traceback" not in done.stderr
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_fc_17_fc_18_a_run_ended_by_a_signal_goes_on_in_a_new_process(
+  first_run, tmp_path
+):
+  running = begin(*TWO, cwd=tmp_path)
+  # An epoch is over: a fit has begun, and others are to come.
+  while running.poll() is None and not any(tmp_path.glob("*/fits/TSM*/*/m*")):
+    time.sleep(0.02)
+  running.terminate()
+  stopped = end(running)
+  assert stopped.returncode == EXIT_STOPPED, stopped.stderr
+  assert "the same command goes on" in stopped.stderr
+  assert not list(tmp_path.rglob("result.json"))
+  again = train(*TWO, cwd=tmp_path)
+  assert again.returncode == 0 and "going on" in again.stderr, again.stderr
+  models = [p.relative_to(first_run[0]) for p in first_run[0].rglob("*.npz")]
+  assert len(models) == 4
+  for model in models:
+    straight, resumed = (np.load(at / model) for at in (first_run[0], tmp_path))
+    for name in straight:
+      np.testing.assert_array_equal(resumed[name], straight[name])
+
+
+@pytest.mark.slow
+def test_fc_16_a_run_that_diverges_ends_with_an_error_and_the_step(tmp_path):
+  done = train(
+    "--method=TSM-SL-RCT", "--seeds=1", f"--workdir={tmp_path / 'run'}",
+    "--config.rct.learning_rate=1e30", "--config.training.max_skipped=2",
+  )  # fmt: skip
+  assert done.returncode == 1
+  assert "2 steps in a row were not finite" in done.stderr
+  # The first batch was finite, and its step was the last.
+  assert "near step 1;" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert not list(tmp_path.rglob("result.json"))
 
 
 @pytest.mark.slow

@@ -60,8 +60,9 @@ def test_values_of_validation_rows(known, tiny_study):
   )
 
 
+@pytest.mark.parametrize("failure", [training.Diverged, ValueError])
 def test_a_trial_runs_with_its_options_on_learners_data(
-  tiny_study, tiny_config, monkeypatch
+  failure, tiny_study, tiny_config, monkeypatch
 ):
   seen = []
 
@@ -69,7 +70,7 @@ def test_a_trial_runs_with_its_options_on_learners_data(
     seen.append((config.rct.epochs, method.stages[0].epochs))
     assert study.truth is None and study.rct_test is None
     if len(seen) == 2:
-      raise training.Diverged("not finite")
+      raise failure("not finite")
     return method.init(key, study), []
 
   monkeypatch.setattr(training, "fit", fit)

@@ -18,6 +18,7 @@ SEARCH = tuned.Tuned(
   data="simulated S1",
   preset="quick",
   recipe="recommended",
+  settings=tuned.settings_of(config_lib.make("quick"), {"data": "simulated"}),
   methods={
     "FT": {"obs.epochs": 30, "decision.temperature": ["spread", 0.5]},
     "AVG": {},
@@ -75,15 +76,37 @@ def test_a_search_split_by_method_is_one(tmp_path):
 
 
 def test_a_table_keeps_off_the_search_s_worlds_and_settings():
-  config = config_lib.make("quick")
-  tuned.check_use(SEARCH, "simulated S1", range(10), config)
+  def use(seeds=range(10), data="simulated S1", recipe="recommended", **other):
+    overrides = {k.replace("__", "."): v for k, v in other.items()}
+    config = config_lib.make("quick", recipe, overrides)
+    tuned.check_use(SEARCH, data, seeds, config, {"data": "simulated"})
+
+  # A method's own option may be given for all; a larger test part is no change.
+  use(obs__epochs=5, simulator__n_test=20_000)
   with pytest.raises(ValueError, match="seed 1001 was used by the search"):
-    tuned.check_use(SEARCH, "simulated S1", range(1001, 1004), config)
+    use(range(1001, 1004))
   with pytest.raises(ValueError, match="data simulated S1.*simulated S2"):
-    tuned.check_use(SEARCH, "simulated S2", range(10), config)
+    use(data="simulated S2")
   with pytest.raises(ValueError, match="recipe recommended.*has plus"):
-    plus = config_lib.make("quick", "plus")
-    tuned.check_use(SEARCH, "simulated S1", range(10), plus)
+    use(recipe="plus")
+  for option, value in (
+    ("budget", 2.0),
+    ("network__hidden", ()),
+    ("simulator__n_rct", 5_000),
+    ("training__checkpoint", "valid_eom"),
+  ):
+    with pytest.raises(ValueError, match=option.replace("__", ".")):
+      use(**{option: value})
+  with pytest.raises(ValueError, match="arm_costs"):
+    config = config_lib.make("quick")
+    flags = {"data": "simulated", "arm_costs": ["0", "1"]}
+    tuned.check_use(SEARCH, "simulated S1", [0], config, flags)
+
+
+def test_the_caption_says_who_was_judged_otherwise():
+  assert "by valid_mse on seeds" in SEARCH.words
+  both = SEARCH._replace(methods={"FT": {}, "DHCL": {}})
+  assert "by valid_mse (DHCL: by valid_eom) on seeds" in both.words
 
 
 def test_flags_win_and_no_row_is_untuned():

@@ -5,6 +5,7 @@ import pytest
 from decision_rows import rows
 
 from bidfcl_jax import losses
+from bidfcl_jax.evaluation import eom_core
 from bidfcl_jax.losses.value import policy_value
 from bidfcl_jax.types import Outcomes, Samples
 
@@ -258,16 +259,20 @@ def test_plugin_loss_is_the_teachers_expected_reward():
   assert loss == pytest.approx(-np.mean((policy * reward).sum(1)), rel=1e-5)
 
 
-def test_fc_11_the_hard_estimator_has_no_gradient():
+@pytest.mark.parametrize("exact", [True, False])
+def test_fc_11_the_hard_estimator_has_no_gradient(exact):
   outcomes, samples, share = rows(40, 3)
 
+  @jax.jit
+  @jax.value_and_grad
   def hard(o):
-    policy = jax.nn.one_hot(jnp.argmax(o.score(0.4), axis=1), 3)
-    return -policy_value(policy, samples, share)[0]
+    return -eom_core(o, samples, share, jnp.float32(1.5), exact=exact).revenue
 
-  value, gradient = jax.jit(jax.value_and_grad(hard))(outcomes)
+  value, gradient = hard(outcomes)
   assert value < 0
-  np.testing.assert_array_equal(gradient.revenue, 0)
+  assert hard(jax.tree.map(lambda y: y[::-1], outcomes))[0] != value
+  for leaf in jax.tree.leaves(gradient):
+    np.testing.assert_array_equal(leaf, 0)
 
 
 def test_unknown_words_are_refused():

@@ -83,8 +83,9 @@ def test_prices_of_the_grid_fall_as_budgets_grow(tiny_study, tiny_config):
   assert found[1].max() < 3 * found[0].max()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["DFCL-PPL", "DFCL-DIFD"])
+@pytest.mark.parametrize(
+  "name", [pytest.param("DFCL-PPL", marks=pytest.mark.slow), "DFCL-DIFD"]
+)
 def test_a_large_alpha_is_the_prediction_loss(name, tiny_study, tiny_config):
   config = tiny_config(decision__alpha=1e7, decision__rows=100)
   stage, state, aux, block = entered(name, tiny_study, config)

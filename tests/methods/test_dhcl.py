@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from methods.paired import many_steps
 from methods.simple_rivals import KEY, first_rows
 
 from bidfcl_jax import allocation, methods
@@ -84,6 +85,33 @@ def test_the_step_is_taken_while_its_return_pays(method, tiny_study):
   assert len(np.unique(taken)) > 1
 
 
+def test_constant_features_learn_the_mean_effects(tiny_study, tiny_config):
+  """Arms of unequal shares, whose order by cost is not its own inverse."""
+  counts = np.array([30, 60, 90, 120])
+  revenue = np.array([3.7, 3.95, 3.0, 3.9])
+  cost = np.array([0.9, 1.7, 0.0, 1.3])
+  arm = np.repeat(np.arange(4, dtype=np.int32), counts)
+  study = tiny_study.replace(
+    rct_train=tiny_study.rct_train.replace(
+      features=np.ones_like(tiny_study.rct_train.features),
+      arm=arm,
+      revenue=revenue[arm].astype(np.float32),
+      cost=cost[arm].astype(np.float32),
+    ),
+    propensity=counts / counts.sum(),
+  )
+  config = tiny_config(
+    network__hidden=(), dhcl__l2=0.0, dhcl__learning_rate=0.02
+  )
+  method = methods.make("DHCL", config)
+  state, stage = method.init(KEY, study), method.stages[0]
+  aux, block = stage.fixed(state, study), first_rows(study.rct_train, 300)
+  state = many_steps(stage, state, aux, block, 500)
+  outcomes = jax.jit(method.predict)(state, study.rct_train.features[:1])
+  np.testing.assert_allclose(outcomes.revenue[0], revenue - 3.0, atol=1e-3)
+  np.testing.assert_allclose(outcomes.cost[0], cost, rtol=1e-5)
+
+
 def test_the_unit_of_revenue_changes_no_ranking(method, tiny_study):
   def times(samples):
     return samples.replace(revenue=8 * samples.revenue)
@@ -110,6 +138,12 @@ def test_the_unit_of_revenue_changes_no_ranking(method, tiny_study):
   one, two = predicted
   np.testing.assert_allclose(8 * one.revenue, two.revenue, rtol=1e-3)
   np.testing.assert_array_equal(one.cost, two.cost)
+
+
+def test_no_checkpoint_is_chosen_by_an_error_that_it_has_not(tiny_config):
+  with pytest.raises(ValueError, match="take ema_last or valid_eom"):
+    methods.make("DHCL", tiny_config(training__checkpoint="valid_mse"))
+  methods.make("DHCL", tiny_config(training__checkpoint="valid_eom"))
 
 
 def test_two_arms_and_known_costs(method, tiny_study):

@@ -1,6 +1,9 @@
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from methods.simple_rivals import gradient
 from obs_only import (
   KEY,
   assert_empty_batch_changes_nothing,
@@ -11,6 +14,10 @@ from obs_only import (
 )
 
 from bidfcl_jax import methods
+from bidfcl_jax.losses.reweighting import doubly_robust_loss, reweighted_loss
+from bidfcl_jax.losses.value import received
+from bidfcl_jax.methods.method import to_scaled
+from bidfcl_jax.models import make_target
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,42 @@ def test_each_batch_is_a_step_of_both(fit):
   ):
     assert not np.array_equal(old, new)
   assert metrics["imputer_loss"].shape == (1,)
+
+
+def test_a_step_of_both_follows_the_formulas(fit):
+  study, config, method, _, _ = fit
+  state = method.init(KEY, study)
+  step, block = one_batch(method.stages[1], state, study)
+  after, _ = step(state, block)
+  samples, rows = jax.tree.map(
+    lambda leaf: leaf[0], (block.samples, block.rows)
+  )
+  share = study.truth.logging[rows, samples.arm]
+  inverse = jnp.asarray(np.minimum(1 / share, config.propensity.cap), float)
+  samples = to_scaled(samples, state.scale)
+  network = make_target(config.network)
+  known = network.apply(state.target, samples.features)
+
+  def imputer_loss(imputer):
+    unexplained = samples.replace(
+      revenue=samples.revenue - received(known.revenue, samples.arm),
+      cost=samples.cost - received(known.cost, samples.arm),
+    )
+    guess = network.apply(imputer, samples.features)
+    return reweighted_loss(guess, unexplained, inverse, normalise="plain")
+
+  def target_loss(target):
+    guess = network.apply(after.imputer.target, samples.features)
+    predicted = network.apply(target, samples.features)
+    imputed = jax.tree.map(jnp.add, known, guess)
+    return doubly_robust_loss(predicted, imputed, samples, inverse)
+
+  for moved, loss, start in (
+    (after.imputer, imputer_loss, state.imputer),
+    (after, target_loss, state),
+  ):
+    wanted = jax.jit(jax.grad(loss))(start.target)
+    chex.assert_trees_all_close(gradient(moved), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_each_schedule_counts_its_own_steps(fit):

@@ -1,7 +1,9 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from methods.simple_rivals import gradient
 from obs_only import (
   KEY,
   assert_empty_batch_changes_nothing,
@@ -12,7 +14,11 @@ from obs_only import (
 )
 
 from bidfcl_jax import methods, training
+from bidfcl_jax.losses import factual_loss
+from bidfcl_jax.losses.value import received
 from bidfcl_jax.methods.dragonnet import targeted_loss
+from bidfcl_jax.methods.method import to_scaled
+from bidfcl_jax.models import make_target
 from bidfcl_jax.types import Outcomes, Samples
 
 
@@ -92,6 +98,41 @@ def test_without_its_terms_it_is_tsm_sl(tiny_study, tiny_config):
   one, two = predictions
   np.testing.assert_allclose(one.revenue, two.revenue, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(one.cost, two.cost, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_follows_the_three_terms(tiny_study, tiny_config):
+  config = tiny_config(
+    dragonnet__propensity_weight=0.5,
+    dragonnet__targeted_weight=0.25,
+    dragonnet__delay=0.0,
+  )
+  method = methods.make("DragonNet", config)
+  state = method.init(KEY, tiny_study)
+  scalars = jnp.linspace(-0.1, 0.1, tiny_study.arms)
+  epsilon = Outcomes(scalars, 2 * scalars)
+  state = state.replace(target=state.target | {"epsilon": epsilon})
+  step, block = one_batch(method.stages[0], state, tiny_study)
+  after, _ = step(state, block)
+  samples = jax.tree.map(lambda leaf: leaf[0], block.samples)
+  samples = to_scaled(samples, state.scale)
+  network = make_target(config.network)
+
+  @jax.jit
+  @jax.grad
+  def wanted(target):
+    outcomes, head = target["outcomes"], target["propensity"]
+    predicted = network.apply(outcomes, samples.features)
+    units = network.represent(outcomes, samples.features)
+    share = jax.nn.softmax(units @ head["kernel"] + head["bias"])
+    surprise = -jnp.mean(jnp.log(received(share, samples.arm)))
+    targeted = targeted_loss(
+      predicted, samples, target["epsilon"], share, floor=0.01
+    )
+    return factual_loss(predicted, samples) + 0.5 * surprise + 0.25 * targeted
+
+  chex.assert_trees_all_close(
+    gradient(after), wanted(state.target), rtol=1e-4, atol=1e-5
+  )
 
 
 def test_targeting_begins_after_the_delay(fit):

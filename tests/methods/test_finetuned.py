@@ -62,7 +62,7 @@ def test_mean_of_weights_lies_between(tiny_study, tiny_config):
 
 @pytest.mark.parametrize(
   "option, value, message",
-  [("layers", "top", "simple.layers='top'"), ("pull", -1.0, "not be negative")],
+  [("layers", "top", "simple.layers='top'"), ("pull", -1.0, "at least 0")],
 )
 def test_an_option_out_of_range_is_named(tiny_config, option, value, message):
   with pytest.raises(ValueError, match=message):

@@ -8,7 +8,7 @@ import pytest
 
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods, training
-from bidfcl_jax.methods.forest import fit_pair, pair_rows
+from bidfcl_jax.methods.forest import cross_fits, fit_pair, pair_rows
 from bidfcl_jax.types import Samples
 
 KEY = jax.random.key(3)
@@ -41,6 +41,17 @@ def test_rows_of_a_pair_are_capped_and_checked():
   assert len(pair_rows(samples, 1, 5, rng)) == 5
   with pytest.raises(ValueError, match="arm 3 has fewer than two rows"):
     pair_rows(samples, 3, 100, rng)
+
+
+def test_folds_take_whole_households_from_all_over_the_file():
+  group = np.repeat(np.arange(300), 2)
+  fits = cross_fits(group, 3, KEY)
+  assert sorted(np.concatenate([rows for _, rows in fits])) == list(range(600))
+  for rest, rows in fits:
+    assert not set(group[rest]) & set(group[rows])
+    assert len(rest) + len(rows) == 600
+    # Not a third of the file in one piece.
+    assert 250 < np.mean(rows) < 350
 
 
 def linear_world(rows, rng, *, shuffled=False):

@@ -1,16 +1,24 @@
 import dataclasses
 
+import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from methods.simple_rivals import gradient
 from obs_only import (
   KEY,
   assert_empty_batch_changes_nothing,
   assert_known_costs_teach_nothing,
   fitted,
+  one_batch,
   sparse_study,
 )
 
 from bidfcl_jax import methods, training
+from bidfcl_jax.losses import factual_loss
+from bidfcl_jax.methods.method import to_scaled
+from bidfcl_jax.models import make_target
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +59,31 @@ def test_weights_are_capped_and_stabilised(fit):
   row = np.asarray(capped.row, np.float64)
   assert capped.report["effective_rows"] == pytest.approx(
     row.sum() ** 2 / (row**2).sum(), rel=1e-5
+  )
+
+
+def test_a_step_weighs_each_row_by_its_own_propensity(tiny_study, tiny_config):
+  config = tiny_config(propensity__oracle=True, propensity__cap=5.0)
+  method = methods.make("IPS", config)
+  state = method.init(KEY, tiny_study)
+  step, block = one_batch(method.stages[0], state, tiny_study)
+  after, _ = step(state, block)
+  samples, rows = jax.tree.map(
+    lambda leaf: leaf[0], (block.samples, block.rows)
+  )
+  share = tiny_study.truth.logging[rows, samples.arm]
+  samples = to_scaled(samples, state.scale).replace(
+    weight=jnp.asarray(np.minimum(1 / share, 5), float)
+  )
+  network = make_target(config.network)
+
+  @jax.jit
+  @jax.grad
+  def wanted(target):
+    return factual_loss(network.apply(target, samples.features), samples)
+
+  chex.assert_trees_all_close(
+    gradient(after), wanted(state.target), rtol=1e-4, atol=1e-6
   )
 
 

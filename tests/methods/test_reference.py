@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bidfcl_jax import methods, training
-from bidfcl_jax.methods import bidfcl, pricing, reference, taught
+from bidfcl_jax.methods import bidfcl, pricing, reference
+from bidfcl_jax.methods.budgets import budgets_of
 from bidfcl_jax.methods.pricing import cost_estimator, solve_price
 from bidfcl_jax.types import Outcomes, Samples
 
@@ -51,8 +52,10 @@ def test_bounds_surround_the_price_of_the_loss_itself(
   np.testing.assert_array_equal(rows.samples.features, population.features)
   estimator = cost_estimator(config.decision)
   assert estimator == ("dr" if options else "ipw")
-  outcomes = reference.taught_money(parts)(state, rows.samples.features)
-  for k, budget in enumerate(taught.budgets_of(config, tiny_study)):
+  outcomes = reference.taught_money(parts.networks.teacher)(
+    state, rows.samples.features
+  )
+  for k, budget in enumerate(budgets_of(config, tiny_study)):
     price = solve_price(
       outcomes, rows, budget, config.decision, estimator=estimator
     )

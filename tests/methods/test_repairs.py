@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from methods.simple_rivals import KEY, entered, gradient, untrained
+from obs_only import assert_equal
 
 from bidfcl_jax import methods
 from bidfcl_jax.data.batches import epoch_rows, part, take_block
@@ -95,19 +96,19 @@ def test_shared_leaves_the_hidden_layers(shifted, tiny_config):
 
 
 def one_step(name, config, *studies):
-  """Returns the gradients of one batch of the first stage, study by study."""
+  """Returns the states after a batch of the first stage, study by study."""
   method = methods.make(name, config)
   stage = method.stages[0]
   step = jax.jit(stage.step)
-  gradients = []
+  states = []
   for study in studies:
     state = stage.enter(KEY, method.init(KEY, study), study)
-    rows = epoch_rows(KEY, 900, 450)[0]
-    samples = jax.tree.map(jnp.asarray, part(study, "union"))
+    samples = jax.tree.map(jnp.asarray, part(study, stage.reads))
+    rows = epoch_rows(KEY, len(samples), 450)[0]
     block = take_block(samples, jnp.asarray(rows))
     aux = stage.fixed(state, study)
-    gradients.append(flat(step(KEY, state, block, aux)[0]))
-  return gradients
+    states.append(step(KEY, state, block, aux)[0])
+  return states
 
 
 def flat(state):
@@ -119,7 +120,7 @@ def test_the_sources_own_share_is_the_plain_union(tiny_study, tiny_config):
   config = tiny_config(simple__union_weight=share)
   (weighted,) = one_step("UNION-w", config, tiny_study)
   (plain,) = one_step("TSM-SL-BOTH", config, tiny_study)
-  np.testing.assert_allclose(weighted, plain, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(flat(weighted), flat(plain), rtol=1e-4, atol=1e-6)
   np.testing.assert_allclose(source_weights(600, 300, 1 / 3), 1)
   np.testing.assert_allclose(source_weights(600, 300, 0.5), [0.75, 1.5])
 
@@ -132,7 +133,15 @@ def test_the_whole_weight_on_one_source_ignores_the_other(
   one, two = one_step(
     "UNION-w", config, tiny_study, tiny_study.replace(obs=wild)
   )
-  np.testing.assert_array_equal(one, two)
+  assert_equal(one, two)
+
+
+def test_without_an_rct_the_union_is_obs(tiny_study, tiny_config):
+  none = jax.tree.map(lambda leaf: leaf[:0], tiny_study.rct_train)
+  study = tiny_study.replace(rct_train=none)
+  (union,) = one_step("TSM-SL-BOTH", tiny_config(), study)
+  (obs,) = one_step("TSM-SL-OBS", tiny_config(), study)
+  assert_equal(union, obs)
 
 
 def test_a_share_above_one_is_refused(tiny_config):

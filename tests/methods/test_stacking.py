@@ -39,6 +39,19 @@ def test_the_middle_of_a_grid_wins_where_all_are_alike():
   np.testing.assert_array_equal(places[chosen], [0.5, 1.0])
 
 
+@pytest.mark.parametrize(("worse_by", "chosen"), [(0.5, 2), (3.0, 0)])
+def test_the_middle_wins_within_one_standard_error(worse_by, chosen):
+  rng = np.random.default_rng(0)
+  rows = 400
+  noise = rng.normal(size=rows)
+  noise = (noise - noise.mean()) / noise.std()
+  # Errors that candidates share say nothing of their difference.
+  errors = np.tile(20 * rng.normal(size=(rows, 1)) ** 2, 5)
+  errors[:, 2] += noise + worse_by / np.sqrt(rows)
+  errors[:, [1, 3, 4]] += 100
+  assert choose_weight(errors, rng, replicates=200) == chosen
+
+
 def test_avg2_finds_a_weight_for_each_outcome(tiny_study, tiny_config):
   """Revenue of the validation rows is the OBS model's, cost the RCT model's."""
   config = tiny_config()

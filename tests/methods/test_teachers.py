@@ -141,7 +141,7 @@ def test_stages_of_teacher_and_start(options, names, tiny_config):
 
 
 def test_the_target_may_start_at_the_first_member(tiny_study, tiny_config):
-  config = tiny_config("plus", simple__members=2)
+  config = tiny_config("plus", simple__members=2, teacher__own_class=True)
   method = methods.make("Bi-DFCL-PPL", config)
   state = method.init(KEY, tiny_study)
   first = method.init(jax.random.key(9), tiny_study).target

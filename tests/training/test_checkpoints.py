@@ -56,32 +56,56 @@ def test_fc_18_left_over_of_a_kill_beside_good_ones(tmp_path):
   again.close()
 
 
-_WRITE_ON_EIGHT = """
+_ON_EIGHT = """
 import sys
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from bidfcl_jax.training.checkpoints import Checkpoints, Position
 assert jax.device_count() == 8
+checkpoints = Checkpoints(sys.argv[1])
+"""
+
+_WRITE = """
 mesh = Mesh(np.array(jax.devices()), ("rows",))
 spread = NamedSharding(mesh, PartitionSpec("rows"))
 array = jax.device_put(np.arange(16, dtype=np.float32), spread)
-checkpoints = Checkpoints(sys.argv[1])
 checkpoints.save(Position(0, 1), [array], {})
 checkpoints.close()
 """
 
+_READ = """
+position, (array,), meta = checkpoints.latest([np.zeros(16, np.float32)])
+checkpoints.close()
+assert position == Position(0, 1) and meta == {"skips": 2}
+np.testing.assert_array_equal(array, np.arange(16))
+assert jax.jit(lambda x: x.sum())(array) == 120
+"""
 
-def test_fc_17_saved_under_eight_devices_read_under_one(tmp_path):
+
+def on_eight_devices(code, folder):
   flags = "--xla_force_host_platform_device_count=8"
   done = subprocess.run(
-    [sys.executable, "-c", _WRITE_ON_EIGHT, str(tmp_path)],
+    [sys.executable, "-c", _ON_EIGHT + code, str(folder)],
     env={**os.environ, "XLA_FLAGS": flags},
     capture_output=True,
     text=True,
     check=False,
   )
   assert done.returncode == 0, done.stderr
+
+
+def test_fc_17_saved_under_eight_devices_read_under_one(tmp_path):
+  on_eight_devices(_WRITE, tmp_path)
   checkpoints = Checkpoints(tmp_path)
   _, (array,), _ = checkpoints.latest([jnp.zeros(16)])
   checkpoints.close()
   np.testing.assert_array_equal(array, np.arange(16))
+
+
+def test_fc_17_saved_under_one_device_read_by_a_process_with_eight(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(
+    Position(0, 1), [jnp.arange(16, dtype=jnp.float32)], {"skips": 2}
+  )
+  checkpoints.close()
+  on_eight_devices(_READ, tmp_path)

@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bidfcl_jax import methods, training
+from bidfcl_jax import data, methods, training
 from bidfcl_jax.data.batches import Block, epoch_rows, take_block
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import to_scaled
+from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import (
   averaged_target,
   epoch_scan,
@@ -136,33 +137,49 @@ def _stage(name, config, study):
   return stage, state, stage.fixed(state, study)
 
 
-def test_fc_15_padded_batch_and_one_trace(tiny_study, tiny_config):
-  config = tiny_config(rct__batch=256)
-  stage, state, aux = _stage("TSM-SL-RCT", config, tiny_study)
-  rows = epoch_rows(KEY, 300, 256)
-  last = take_block(jax.tree.map(jnp.asarray, tiny_study.rct_train), rows[1])
-  _, metrics = stage.step(KEY, state, last, aux)
-  real = rows[1, 0][rows[1, 0] >= 0]
-  assert len(real) == 44
-  samples = jax.tree.map(lambda x: x[real], tiny_study.rct_train)
-  features = samples.features
-  outcomes = stage.apply(state, features)
-  scaled = jax.tree.map(lambda x: x, outcomes).replace(
+def test_fc_15_padded_batch_and_one_trace(tiny_config):
+  config = tiny_config(simulator__n_rct=1000, rct__batch=256)
+  study = data.simulate(jax.random.key(0), config.simulator)
+  stage, state, aux = _stage("TSM-SL-RCT", config, study)
+  part = jax.tree.map(jnp.asarray, study.rct_train)
+  rows = epoch_rows(KEY, 1000, 256)[-1]
+  _, metrics = jax.jit(stage.step)(KEY, state, take_block(part, rows), aux)
+  real = rows[rows >= 0]
+  assert len(real) == 232
+  samples = jax.tree.map(lambda x: x[real], part)
+  outcomes = stage.apply(state, samples.features)
+  scaled = outcomes.replace(
     revenue=outcomes.revenue / state.scale.revenue,
     cost=outcomes.cost / state.scale.cost,
   )
   expected = factual_loss(scaled, to_scaled(samples, state.scale))
-  np.testing.assert_allclose(metrics["loss"][0], expected, rtol=1e-5)
+  np.testing.assert_allclose(metrics["loss"][0], expected, rtol=1e-6)
 
   chex.clear_trace_counter()
   counted = chex.assert_max_traces(stage.step, n=1)
   scan = epoch_scan(counted, 0.99)
   progress = start_stage(state)
-  part = jax.tree.map(jnp.asarray, tiny_study.rct_train)
   for epoch in range(3):
-    order = epoch_rows(jax.random.fold_in(KEY, epoch), 300, 256)
-    progress, _ = scan(progress, part, order, 2 * epoch, KEY, aux)
-  assert int(progress.state.step) == 6
+    order = epoch_rows(jax.random.fold_in(KEY, epoch), 1000, 256)
+    progress, _ = scan(progress, part, order, 4 * epoch, KEY, aux)
+  assert int(progress.state.step) == 12
+
+
+def test_fc_17_what_is_read_back_steps_on_without_a_new_trace(
+  tiny_study, tiny_config, tmp_path
+):
+  stage, state, aux = _stage("TSM-SL-RCT", tiny_config(), tiny_study)
+  part = jax.tree.map(jnp.asarray, tiny_study.rct_train)
+  chex.clear_trace_counter()
+  scan = epoch_scan(chex.assert_max_traces(stage.step, n=1), 0.99)
+  rest = part, epoch_rows(KEY, 300, 64), 0, KEY, aux
+  progress, _ = scan(start_stage(state), *rest)
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Position(0, 1), progress, {})
+  _, found, _ = checkpoints.latest(progress)
+  checkpoints.close()
+  assert jax.tree.structure(found) == jax.tree.structure(progress)
+  assert_equal(scan(found, *rest), scan(progress, *rest))
 
 
 def test_fc_16_nan_batches_change_nothing_and_end_the_run(
@@ -174,14 +191,15 @@ def test_fc_16_nan_batches_change_nothing_and_end_the_run(
     revenue=np.full(300, np.nan, np.float32)
   )
   samples = jax.tree.map(jnp.asarray, poisoned)
+  step = jax.jit(stage.step)
   for k in range(8):
     rows = epoch_rows(jax.random.fold_in(KEY, k), 300, 64)[0]
-    new, metrics = stage.step(KEY, state, take_block(samples, rows), aux)
+    new, metrics = step(KEY, state, take_block(samples, rows), aux)
     assert metrics["skipped"].sum() == 1
     assert_equal(new, state)
   study = tiny_study.replace(rct_train=poisoned)
   method = methods.make("TSM-SL-RCT", config)
-  with pytest.raises(training.Diverged, match="not finite"):
+  with pytest.raises(training.Diverged, match="not finite, .* near step 0;"):
     training.fit(method, study, KEY, config)
 
 

@@ -2,9 +2,12 @@ import json
 import math
 
 import numpy as np
+import pytest
 
 from bidfcl_jax.training.records import (
+  Diverged,
   add_metrics,
+  checked_skips,
   epoch_summary,
   skip_runs,
 )
@@ -29,3 +32,6 @@ def test_fc_16_runs_of_skips_go_over_the_edges_of_scans():
   assert skip_runs([1, 1, 0, 1], 3) == (5, 1)
   assert skip_runs([0, 1, 1], 3) == (3, 2)
   assert skip_runs([], 4) == (4, 4)
+  assert checked_skips([0, 1, 1], 3, limit=4, step=17) == 2
+  with pytest.raises(Diverged, match="5 steps in a row .* near step 17;"):
+    checked_skips([1, 1, 0], 3, limit=5, step=17)
