@@ -20,6 +20,7 @@ from experiments.data_flags import (
   data_defaults,
   given_flags,
   load_study,
+  require_simulated,
   take_flags,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
   "given_flags",
   "given_overrides",
   "load_study",
+  "require_simulated",
   "resolved_config",
   "run",
   "take_flags",

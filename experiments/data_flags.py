@@ -185,6 +185,17 @@ def _refuse_unread() -> None:
       raise ValueError(f"--{flag.name} is not read with --data={DATA.value}")
 
 
+def require_simulated(reason: str) -> None:
+  """Refuses other data than simulated worlds, and flags that name some.
+
+  Raises:
+    ValueError: with the reason.
+  """
+  if DATA.value != "simulated":
+    raise ValueError(f"--data={DATA.value}: {reason} on --data=simulated only")
+  _refuse_unread()
+
+
 def _outcomes(**defaults: str) -> dict[str, str]:
   given = {"revenue": REVENUE_COLUMN.value, "cost": COST_COLUMN.value}
   return {name: given[name] or value for name, value in defaults.items()}

@@ -54,8 +54,7 @@ def true_spends(
 def main() -> None:
   """Runs the command."""
   config = common.resolved_config()
-  if common.DATA.value != "simulated":
-    raise ValueError("true spend is known on --data=simulated only")
+  common.require_simulated("true spend is known")
   shares = [float(word) for word in SHARES.value]
   method = methods.make(METHOD.value, config)
   found: dict[tuple[float, str], list[float]] = {}

@@ -201,9 +201,7 @@ def settings() -> Config:
     ValueError: a flag that would not be read, or --batch beyond the OBS rows.
   """
   config = common.resolved_config()
-  given = common.given_flags()
-  if given != {"data": "simulated"}:
-    raise ValueError(f"give no --{list(given)[-1]}: the world is simulated")
+  common.require_simulated("this table is made")
   if common.BUDGET.value is not None:
     raise ValueError(f"give no --budget: the price is {PRICE}")
   for name in common.given_overrides():

@@ -55,12 +55,7 @@ def main() -> None:
   """Runs the command."""
   # For its refusals: each variant has settings of its own.
   common.resolved_config()
-  given = common.given_flags()
-  if given != {"data": "simulated"}:
-    raise ValueError(
-      f"give no --{list(given)[-1]}: true outcomes are known on "
-      "--data=simulated only"
-    )
+  common.require_simulated("true outcomes are known")
   chosen = SETS[SET.value]
   variants = picked(chosen)
   made = {}

@@ -122,7 +122,8 @@ def test_differences_are_paired_and_in_percent():
   [
     ("--only=fine-tunning", "--only=fine-tunning is no row of --set=ladder"),
     ("--only=", "--only= is no row of --set=ladder; its rows: 5 implicit, "),
-    ("--data_path=h.csv", "give no --data_path: true outcomes are known"),
+    ("--data=hillstrom", "true outcomes are known on --data=simulated only"),
+    ("--cache_folder=c", "--cache_folder is not read with --data=simulated"),
     ("--config.preset=smoke", "--config.preset is not read: give --preset"),
   ],
 )
@@ -137,8 +138,8 @@ def test_a_study_refuses_what_it_would_not_read(tmp_path, word, message):
 @pytest.mark.parametrize(
   ("word", "overrides", "message"),
   [
-    ("--data=hillstrom", {}, "give no --data: the world is simulated"),
-    ("--data_path=h.csv", {}, "give no --data_path"),
+    ("--data=hillstrom", {}, "this table is made on --data=simulated only"),
+    ("--data_path=h.csv", {}, "--data_path is not read with --data=simulated"),
     ("--budget=1", {}, "give no --budget: the price is 1.4"),
     ("--batch=100001", {}, "--batch=100001: the world has 100000 OBS rows"),
     ("", {"network.hidden": (4,)}, "network.hidden is not read: give --hidden"),
