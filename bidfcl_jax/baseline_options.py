@@ -13,8 +13,8 @@ class PropensityConfig:
 
   Attributes:
     cap: greatest inverse propensity [5, 100].
-    stabilised: weights p_t / e_t in place of 1 / e_t.
-    normalise: "self" (divide by the batch's weight sum) or "plain" (by n).
+    stabilised: weights p_t / e_t in place of 1 / e_t (IPS).
+    normalise: "self" (divide by the batch's weight sum) or "plain" (by n; IPS).
     epochs: passes of the propensity network.
     folds: cross-fitting folds.
     imputer_learning_rate: of DR-JT's imputer.

@@ -109,8 +109,15 @@ class Weighted(NamedTuple):
 
 
 def source_weights(rows_obs: int, rows_rct: int, share: float) -> np.ndarray:
-  """Returns the weight of an OBS and of an RCT row `[2]`, mean 1 over rows."""
+  """Returns the weight of an OBS and of an RCT row `[2]`, mean 1 over rows.
+
+  Raises:
+    ValueError: a source without rows.
+  """
   total = rows_obs + rows_rct
+  for name, rows in (("OBS", rows_obs), ("RCT-train", rows_rct)):
+    if not rows:
+      raise ValueError(f"UNION-w weighs two sources, but {name} has no row")
   return np.array([(1 - share) * total / rows_obs, share * total / rows_rct])
 
 

@@ -123,6 +123,8 @@ def test_the_sources_own_share_is_the_plain_union(tiny_study, tiny_config):
   np.testing.assert_allclose(flat(weighted), flat(plain), rtol=1e-4, atol=1e-6)
   np.testing.assert_allclose(source_weights(600, 300, 1 / 3), 1)
   np.testing.assert_allclose(source_weights(600, 300, 0.5), [0.75, 1.5])
+  with pytest.raises(ValueError, match="RCT-train has no row"):
+    source_weights(600, 0, 0.5)
 
 
 def test_the_whole_weight_on_one_source_ignores_the_other(
