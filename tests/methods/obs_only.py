@@ -9,6 +9,7 @@ import numpy as np
 
 from bidfcl_jax import methods, training
 from bidfcl_jax.data.batches import epoch_rows, take_block
+from bidfcl_jax.methods.method import to_scaled
 
 KEY = jax.random.key(3)
 
@@ -42,6 +43,14 @@ def one_batch(stage, state, study):
   block = take_block(jax.tree.map(jnp.asarray, study.obs), jnp.asarray(order))
   step = jax.jit(stage.step)
   return (lambda state, block: step(KEY, state, block, aux)), block
+
+
+def first_step(stage, state, study):
+  """Returns (state after one batch, its samples in scaled units, its rows)."""
+  step, block = one_batch(stage, state, study)
+  after, _ = step(state, block)
+  samples, rows = jax.tree.map(lambda x: x[0], (block.samples, block.rows))
+  return after, to_scaled(samples, state.scale), rows
 
 
 def assert_equal(a, b):

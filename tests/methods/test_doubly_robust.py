@@ -9,6 +9,7 @@ from obs_only import (
   assert_empty_batch_changes_nothing,
   assert_equal,
   assert_known_costs_teach_nothing,
+  first_step,
   fitted,
   one_batch,
 )
@@ -16,7 +17,6 @@ from obs_only import (
 from bidfcl_jax import methods
 from bidfcl_jax.losses.reweighting import doubly_robust_loss, reweighted_loss
 from bidfcl_jax.losses.value import received
-from bidfcl_jax.methods.method import to_scaled
 from bidfcl_jax.models import make_target
 
 
@@ -61,14 +61,9 @@ def test_each_batch_is_a_step_of_both(fit):
 def test_a_step_of_both_follows_the_formulas(fit):
   study, config, method, _, _ = fit
   state = method.init(KEY, study)
-  step, block = one_batch(method.stages[1], state, study)
-  after, _ = step(state, block)
-  samples, rows = jax.tree.map(
-    lambda leaf: leaf[0], (block.samples, block.rows)
-  )
+  after, samples, rows = first_step(method.stages[1], state, study)
   share = study.truth.logging[rows, samples.arm]
   inverse = jnp.asarray(np.minimum(1 / share, config.propensity.cap), float)
-  samples = to_scaled(samples, state.scale)
   network = make_target(config.network)
   known = network.apply(state.target, samples.features)
 

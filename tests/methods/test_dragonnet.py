@@ -8,6 +8,7 @@ from obs_only import (
   KEY,
   assert_empty_batch_changes_nothing,
   assert_known_costs_teach_nothing,
+  first_step,
   fitted,
   one_batch,
   sparse_study,
@@ -17,7 +18,6 @@ from bidfcl_jax import methods, training
 from bidfcl_jax.losses import factual_loss
 from bidfcl_jax.losses.value import received
 from bidfcl_jax.methods.dragonnet import targeted_loss
-from bidfcl_jax.methods.method import to_scaled
 from bidfcl_jax.models import make_target
 from bidfcl_jax.types import Outcomes, Samples
 
@@ -111,10 +111,7 @@ def test_a_step_follows_the_three_terms(tiny_study, tiny_config):
   scalars = jnp.linspace(-0.1, 0.1, tiny_study.arms)
   epsilon = Outcomes(scalars, 2 * scalars)
   state = state.replace(target=state.target | {"epsilon": epsilon})
-  step, block = one_batch(method.stages[0], state, tiny_study)
-  after, _ = step(state, block)
-  samples = jax.tree.map(lambda leaf: leaf[0], block.samples)
-  samples = to_scaled(samples, state.scale)
+  after, samples, _ = first_step(method.stages[0], state, tiny_study)
   network = make_target(config.network)
 
   @jax.jit

@@ -10,14 +10,13 @@ from obs_only import (
   KEY,
   assert_empty_batch_changes_nothing,
   assert_known_costs_teach_nothing,
+  first_step,
   fitted,
-  one_batch,
   sparse_study,
 )
 
 from bidfcl_jax import methods, training
 from bidfcl_jax.losses import factual_loss
-from bidfcl_jax.methods.method import to_scaled
 from bidfcl_jax.models import make_target
 
 
@@ -66,15 +65,9 @@ def test_a_step_weighs_each_row_by_its_own_propensity(tiny_study, tiny_config):
   config = tiny_config(propensity__oracle=True, propensity__cap=5.0)
   method = methods.make("IPS", config)
   state = method.init(KEY, tiny_study)
-  step, block = one_batch(method.stages[0], state, tiny_study)
-  after, _ = step(state, block)
-  samples, rows = jax.tree.map(
-    lambda leaf: leaf[0], (block.samples, block.rows)
-  )
+  after, samples, rows = first_step(method.stages[0], state, tiny_study)
   share = tiny_study.truth.logging[rows, samples.arm]
-  samples = to_scaled(samples, state.scale).replace(
-    weight=jnp.asarray(np.minimum(1 / share, 5), float)
-  )
+  samples = samples.replace(weight=jnp.asarray(np.minimum(1 / share, 5), float))
   network = make_target(config.network)
 
   @jax.jit

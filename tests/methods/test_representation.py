@@ -11,15 +11,14 @@ from obs_only import (
   assert_empty_batch_changes_nothing,
   assert_equal,
   assert_known_costs_teach_nothing,
+  first_step,
   fitted,
-  one_batch,
   sparse_study,
 )
 
 from bidfcl_jax import methods, training
 from bidfcl_jax.losses.distances import mmd
 from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.methods.method import to_scaled
 from bidfcl_jax.methods.representation import (
   arm_weights,
   imbalance,
@@ -56,11 +55,8 @@ def test_a_step_balances_arms_and_draws_them_near(tiny_study, tiny_config):
   config = tiny_config(cfr__weight=2.0)
   method = methods.make("CFR-MMD", config)
   state = method.init(KEY, tiny_study)
-  step, block = one_batch(method.stages[0], state, tiny_study)
-  after, _ = step(state, block)
+  after, samples, _ = first_step(method.stages[0], state, tiny_study)
   counts = np.bincount(tiny_study.obs.arm)
-  samples = jax.tree.map(lambda leaf: leaf[0], block.samples)
-  samples = to_scaled(samples, state.scale)
   weight = (counts.mean() / counts)[samples.arm]
   network = normalised(make_target(config.network))
 
