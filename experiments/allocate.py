@@ -17,7 +17,14 @@ from absl import flags
 from bidfcl_jax import evaluation
 from bidfcl_jax.keys import stream
 from bidfcl_jax.training import Served
-from experiments import allocating, common, data_flags, individuals, stored
+from experiments import (
+  allocating,
+  common,
+  data_flags,
+  guard,
+  individuals,
+  stored,
+)
 from experiments.allocation_output import check_files
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
@@ -127,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

@@ -22,7 +22,7 @@ from bidfcl_jax.files import write_atomic, write_json
 from bidfcl_jax.keys import stream
 from bidfcl_jax.report.data_figure import data_figure
 from bidfcl_jax.report.data_report import Measured, findings, measure, overall
-from experiments import common
+from experiments import common, guard
 
 SHARES = flags.DEFINE_list(
   "shares",
@@ -196,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

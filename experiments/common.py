@@ -1,19 +1,11 @@
-"""What the scripts share: the flags of settings and of data, and a plain exit.
+"""What the scripts share: the flags of settings and of data."""
 
-A script ends with one line on stderr where an input is at fault (a trace with
---debug), with 75 where it was asked to stop and can go on.
-"""
-
-import sys
-from collections.abc import Callable
 from typing import Any
 
-import jax
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from bidfcl_jax import config as config_lib
-from bidfcl_jax.training import Diverged, Stopped
 from experiments.data_flags import (
   DATA,
   ID_COLUMN,
@@ -33,11 +25,8 @@ __all__ = [
   "load_study",
   "require_simulated",
   "resolved_config",
-  "run",
   "take_flags",
 ]
-
-EXIT_STOPPED = 75
 
 BUDGET = flags.DEFINE_float(
   "budget",
@@ -59,10 +48,6 @@ CHECKPOINT = flags.DEFINE_enum(
   "ema_last",
   list(config_lib.CHECKPOINT_RULES),
   "The rule that picks each method's parameters, the same for all.",
-)
-DEBUG = flags.DEFINE_bool("debug", False, "Show the stack trace of an error.")
-CACHE = flags.DEFINE_string(
-  "compilation_cache", None, "Folder of XLA's persistent compilation cache."
 )
 
 # ml_collections writes into this object while flags are parsed, nobody after.
@@ -99,39 +84,3 @@ def resolved_config() -> config_lib.Config:
   if BUDGET.value is not None:
     overrides["budget"] = BUDGET.value
   return config_lib.make(PRESET.value, RECIPE.value, overrides)
-
-
-def run(main: Callable[..., None], *words: str) -> None:
-  """Runs a script's main: no stray words, one line for an error.
-
-  Args:
-    main: takes the words of the command line that are no flags.
-    *words: how the help calls them; none, where there are only flags.
-  """
-
-  def guarded(argv):
-    given = argv[1:]
-    if len(given) > len(words):
-      stray = given[len(words) :]
-      print(f"error: stray words {stray}; flags begin with --", file=sys.stderr)
-      sys.exit(2)
-    if len(given) < len(words):
-      print(f"error: give {words[len(given)]}; see --help", file=sys.stderr)
-      sys.exit(2)
-    if not flags.FLAGS["verbosity"].present:
-      # Orbax logs twenty lines a checkpoint.
-      logging.set_verbosity(logging.WARNING)
-    if CACHE.value:
-      jax.config.update("jax_compilation_cache_dir", CACHE.value)
-    try:
-      main(*given)
-    except Stopped as stopped:
-      print(stopped, file=sys.stderr)
-      sys.exit(EXIT_STOPPED)
-    except (ValueError, OSError, Diverged) as error:
-      if DEBUG.value:
-        raise
-      print(f"error: {error}", file=sys.stderr)
-      sys.exit(1)
-
-  app.run(guarded)

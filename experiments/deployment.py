@@ -15,7 +15,7 @@ from absl import flags
 from bidfcl_jax import allocation, evaluation, methods, report, training
 from bidfcl_jax.keys import stream
 from bidfcl_jax.types import Outcomes, Study
-from experiments import common
+from experiments import common, guard
 
 METHOD = flags.DEFINE_string("method", "FT", "The method.")
 SEEDS = flags.DEFINE_integer("seeds", 5, "Number of worlds.", 1)
@@ -98,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from bidfcl_jax.data import criteo, hillstrom, lazada, social_pressure
 from bidfcl_jax.data.parsing import file_digest
 from bidfcl_jax.files import replacing
-from experiments import common
+from experiments import guard
 from experiments.data_flags import CACHE_FOLDER
 
 SOURCE = flags.DEFINE_list(
@@ -286,4 +286,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-  common.run(main, "the NAME of a data set")
+  guard.run(main, "the NAME of a data set")

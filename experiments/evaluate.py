@@ -22,7 +22,7 @@ from bidfcl_jax.data.stream import column_names
 from bidfcl_jax.files import write_atomic
 from bidfcl_jax.keys import stream
 from bidfcl_jax.types import Samples
-from experiments import common, data_flags, judging, publish, runner, stored
+from experiments import data_flags, guard, judging, publish, runner, stored
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 METHOD = flags.DEFINE_string("method", None, "One of the run's methods.")
@@ -240,4 +240,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

@@ -21,7 +21,7 @@ from bidfcl_jax import data
 from bidfcl_jax.config import SimulatorConfig
 from bidfcl_jax.files import replacing, write_atomic
 from bidfcl_jax.types import Samples
-from experiments import common
+from experiments import guard
 
 FOLDER = flags.DEFINE_string("folder", "example", "Folder for the files.")
 OBS_ROWS = flags.DEFINE_integer("obs_rows", 40_000, "Logged rows.", 100)
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

@@ -24,7 +24,7 @@ from absl import flags
 
 from bidfcl_jax.config import HybridConfig
 from bidfcl_jax.types import Samples, Study
-from experiments import common
+from experiments import common, guard
 
 DRAWS = flags.DEFINE_integer(
   "draws", 50, "Draws of the split and of OBS.", lower_bound=2
@@ -146,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

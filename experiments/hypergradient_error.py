@@ -30,7 +30,7 @@ from bidfcl_jax.losses import cell_loss, cell_residuals, policy_loss
 from bidfcl_jax.methods.bidfcl import make_parts
 from bidfcl_jax.methods.bridge_steps import make_cells
 from bidfcl_jax.methods.method import to_money, to_scaled
-from experiments import common
+from experiments import common, guard
 
 BATCH = flags.DEFINE_integer("batch", 1000, "OBS rows of the lower level.", 1)
 HIDDEN = flags.DEFINE_integer("hidden", 8, "Units of the one hidden layer.", 1)
@@ -222,4 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

@@ -17,7 +17,7 @@ from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
 from bidfcl_jax.files import write_atomic
 from bidfcl_jax.report import claim, collect, default_workdir
-from experiments import common, study_table
+from experiments import common, guard, study_table
 from experiments.study_sets import StudySet, Variant
 from experiments.study_worlds import SETS, run_world, settings
 
@@ -98,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

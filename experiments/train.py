@@ -20,7 +20,7 @@ from absl import flags
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
 from bidfcl_jax.report import SIMPLE_RIVALS, claim, default_workdir
-from experiments import common, publish, roster, runner, tuned
+from experiments import common, guard, publish, roster, runner, tuned
 
 METHOD = flags.DEFINE_list(
   "method",
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

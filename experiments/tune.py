@@ -37,7 +37,7 @@ from bidfcl_jax.config import Config
 from bidfcl_jax.files import write_atomic
 from bidfcl_jax.keys import stream
 from bidfcl_jax.report import WorkDir, claim, default_workdir
-from experiments import common, roster, runner, trials, tuned
+from experiments import common, guard, roster, runner, trials, tuned
 from experiments.search_space import SPACES, draw_trials
 
 METHODS = flags.DEFINE_list(
@@ -175,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  common.run(main)
+  guard.run(main)

@@ -21,9 +21,8 @@ import numpy as np
 import polars as pl
 from absl import flags
 
-from experiments import stored
+from experiments import guard, stored
 from experiments.allocation_output import writer
-from experiments.bench import guard
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run.", required=True)
 _METHOD = flags.DEFINE_string("method", None, "One of its methods.")

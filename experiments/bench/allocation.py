@@ -19,7 +19,8 @@ from absl import flags
 
 from bidfcl_jax.allocation import path, revenue_at, solve
 from bidfcl_jax.types import Outcomes
-from experiments.bench import guard
+from experiments import guard
+from experiments.bench import list_flags
 from experiments.bench.measure import REPEATS, keeping, rounds
 
 _INDIVIDUALS = flags.DEFINE_list("individuals", ["1000000"], "n of each size")
@@ -87,7 +88,8 @@ def rivals(outcomes: Outcomes, budget: float) -> dict:
 
 def sizes() -> list[tuple[int, int]]:
   """Returns (n, M) of every size; a list of one serves all of the other."""
-  rows, arms = guard.whole_numbers(_INDIVIDUALS), guard.whole_numbers(_ARMS, 2)
+  rows = list_flags.whole_numbers(_INDIVIDUALS)
+  arms = list_flags.whole_numbers(_ARMS, 2)
   longest = max(len(rows), len(arms), 1)
   if {len(rows), len(arms)} - {1, longest}:
     raise ValueError(

@@ -24,7 +24,7 @@ import polars as pl
 from absl import flags
 
 from bidfcl_jax.data import criteo
-from experiments.bench import guard
+from experiments import guard
 
 _ROWS = flags.DEFINE_integer(
   "file_rows", criteo.ROWS, "Rows of the file.", 1000

@@ -17,7 +17,7 @@ from absl import flags
 
 from bidfcl_jax.evaluation import aucc, aucc_by_weight, bootstrap
 from bidfcl_jax.types import Outcomes, Samples
-from experiments.bench import guard
+from experiments import guard
 from experiments.bench.measure import (
   REPEATS,
   keeping,

@@ -18,7 +18,8 @@ from absl import flags
 
 from bidfcl_jax import methods
 from bidfcl_jax.keys import stream
-from experiments.bench import guard
+from experiments import guard
+from experiments.bench import list_flags
 from experiments.bench.measure import REPEATS, publish, rounds
 from experiments.bench.warmed import (
   SHAPE,
@@ -37,18 +38,18 @@ _N_CG = flags.DEFINE_list("memory_n_cg", ["5", "20", "50"], "iterations")
 def sizes() -> dict[str, dict]:
   """Returns name -> changes of the settings."""
   made = {"base": {}}
-  for n in guard.whole_numbers(_BATCHES):
+  for n in list_flags.whole_numbers(_BATCHES):
     made[f"batch {n}"] = {"obs__batch": n}
-  for units in guard.whole_numbers(_WIDTHS):
+  for units in list_flags.whole_numbers(_WIDTHS):
     made[f"width {units}"] = {"network__hidden": (units,) * 3}
-  for k in guard.whole_numbers(_STEPS):
+  for k in list_flags.whole_numbers(_STEPS):
     made[f"k {k}"] = {"bilevel__assumed_steps": k}
-  for k in guard.whole_numbers(_STEPS):
+  for k in list_flags.whole_numbers(_STEPS):
     made[f"unrolled, k {k}"] = {
       "bilevel__assumed_steps": k,
       "bilevel__solver": "unrolled",
     }
-  for n in guard.whole_numbers(_N_CG):
+  for n in list_flags.whole_numbers(_N_CG):
     made[f"n_cg {n}"] = {"bilevel__n_cg": n}
   return made
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.bench import guard
+from experiments import guard
 from experiments.bench.measure import REPEATS, median_ratio, publish
 
 _SCRIPT = flags.DEFINE_string("script", None, "The program.", required=True)

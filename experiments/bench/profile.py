@@ -22,7 +22,8 @@ from absl import flags
 
 from bidfcl_jax.config import Config
 from bidfcl_jax.methods import Stage
-from experiments.bench import guard
+from experiments import guard
+from experiments.bench import list_flags
 from experiments.bench.measure import REPEATS, median_ratio, publish, rounds
 from experiments.bench.warmed import (
   BATCHES,
@@ -94,7 +95,7 @@ def chosen(base: Config) -> dict[str, Config]:
     base: settings of the recipe; a change that it has already makes no row.
   """
   known = _CHANGES | _TOGETHER
-  guard.refuse_unknown(_CHANGES_GIVEN, known)
+  list_flags.refuse_unknown(_CHANGES_GIVEN, known)
   made = {
     name: shape_config(SHAPE.value, _RECIPE.value, **known[name])
     for name in known

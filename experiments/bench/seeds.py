@@ -17,7 +17,8 @@ from absl import flags
 from bidfcl_jax import config as config_lib
 from bidfcl_jax import methods
 from bidfcl_jax.training import fit_seeds
-from experiments.bench import guard
+from experiments import guard
+from experiments.bench import list_flags
 from experiments.bench.measure import REPEATS, median_ratio, publish, rounds
 from experiments.bench.warmed import SHAPE, shape_config, simulated
 
@@ -32,7 +33,7 @@ _RECIPE = flags.DEFINE_enum(
 
 def main() -> None:
   """Runs the rounds and prints the table."""
-  counts = guard.whole_numbers(_COUNTS)
+  counts = list_flags.whole_numbers(_COUNTS)
   if not counts:
     raise ValueError("--seed_counts= names no count of seeds")
   config = shape_config(SHAPE.value, _RECIPE.value)

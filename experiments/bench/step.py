@@ -21,7 +21,8 @@ from absl import flags
 from bidfcl_jax import config as config_lib
 from bidfcl_jax.bilevel import SOLVERS
 from bidfcl_jax.config import Config
-from experiments.bench import guard
+from experiments import guard
+from experiments.bench import list_flags
 from experiments.bench.measure import (
   REPEATS,
   matmul,
@@ -87,8 +88,9 @@ def table_rows(shape: str) -> dict[str, Row]:
     rows[recipe] = Row(
       "Bi-DFCL-PPL", own, warm("Bi-DFCL-PPL", own, study), base
     )
+  counts = list_flags.whole_numbers(_N_CG)
   for solver in _SOLVERS.value:
-    for n_cg in guard.whole_numbers(_N_CG) if solver in _ITERATED else ("",):
+    for n_cg in counts if solver in _ITERATED else ("",):
       changed = with_bilevel(
         config, solver=solver, n_cg=n_cg or config.bilevel.n_cg
       )
@@ -110,9 +112,9 @@ def references(rows: dict[str, Row]) -> dict[str, Row]:
 
 def check_flags() -> None:
   """Raises ValueError for flags that fit no row, before anything is trained."""
-  guard.refuse_unknown(_SOLVERS, SOLVERS)
-  guard.refuse_unknown(_RECIPES, config_lib.RECIPES)
-  guard.whole_numbers(_N_CG)
+  list_flags.refuse_unknown(_SOLVERS, SOLVERS)
+  list_flags.refuse_unknown(_RECIPES, config_lib.RECIPES)
+  list_flags.whole_numbers(_N_CG)
   for recipe in ("recommended", *_RECIPES.value):
     every = shape_config(SHAPE.value, recipe).bilevel.upper_every
     if BATCHES.value % every:

@@ -84,7 +84,7 @@ def test_a_bench_names_the_flag_at_fault_without_a_trace(
   script, words, message
 ):
   done = start("-m", f"experiments.bench.{script}", *words)
-  assert done.returncode == 1
+  assert done.returncode != 0
   assert message in done.stderr and "Traceback" not in done.stderr
 
 

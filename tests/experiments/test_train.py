@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments.common import EXIT_STOPPED
+from experiments.guard import EXIT_STOPPED
 
 TINY = [
   "--preset=smoke",
