@@ -69,8 +69,7 @@ def _plan(config: config_lib.Config, seeds, study, load) -> runner.Plan:
   plan = runner.Plan((), seeds, config, load, common.given_flags())
   if TUNED.value is not None:
     searched = tuned.read_all(TUNED.value)
-    data = tuned.data_words(common.DATA.value, config)
-    tuned.check_use(searched, data, seeds, config, common.given_flags())
+    tuned.check_use(searched, seeds, config, common.given_flags())
     own = tuned.options_of(searched, common.given_overrides())
     plan = plan._replace(tuned=own, note=searched.words)
   names = roster.runnable(METHOD.value, "method", plan.config_of, study)

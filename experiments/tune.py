@@ -122,7 +122,6 @@ def main() -> None:
   config = common.resolved_config()
   roster.known_names(METHODS.value, "methods")
   seeds = tuple(range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value))
-  data = tuned.data_words(common.DATA.value, config)
   if common.DATA.value != "simulated":
     print(
       "note: seeds are draws of one file; validation rows of one are test rows "
@@ -139,7 +138,7 @@ def main() -> None:
   names = roster.runnable(METHODS.value, "methods", lambda _: config, first)
   planned = plan_trials(names, config, common.given_overrides())
   settings = {
-    "data": data,
+    "data": common.DATA.value,
     "seeds": seeds,
     "criterion": CRITERION.value,
     "trials": planned,
@@ -160,7 +159,6 @@ def main() -> None:
       TRIALS.value,
       CRITERION.value,
       seeds,
-      data,
       config.preset,
       config.recipe,
       tuned.settings_of(config, common.given_flags()),

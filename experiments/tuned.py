@@ -1,8 +1,8 @@
 """chosen.json: the settings that a search chose, as tables read them.
 
   {"trials": 8, "criterion": "valid_mse", "seeds": [1000, 1001],
-   "data": "simulated S1", "preset": "quick", "recipe": "recommended",
-   "settings": {"data": "simulated", "budget": null, ...},
+   "preset": "quick", "recipe": "recommended",
+   "settings": {"data": "simulated", "simulator.kind": "S1", ...},
    "methods": {"FT": {"obs.epochs": 30, ...}, "AVG": {}, ...}}
 
 A method's options stand in place of the preset's and the recipe's; {} means
@@ -31,7 +31,6 @@ _FIELDS = {
   "trials": int,
   "criterion": str,
   "seeds": list,
-  "data": str,
   "preset": str,
   "recipe": str,
   "settings": dict,
@@ -45,7 +44,6 @@ class Tuned(NamedTuple):
   trials: int
   criterion: str
   seeds: tuple[int, ...]
-  data: str
   preset: str
   recipe: str
   settings: Mapping[str, Any]
@@ -142,11 +140,6 @@ def read_all(paths: Sequence[str | Path]) -> Tuned:
   return first._replace(methods=found)
 
 
-def data_words(data: str, config: config_lib.Config) -> str:
-  """Returns the data's name, with the kind of world."""
-  return f"{data} {config.simulator.kind}" if data == "simulated" else data
-
-
 def settings_of(
   config: config_lib.Config, data_flags: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -169,7 +162,6 @@ def settings_of(
 
 def check_use(
   tuned: Tuned,
-  data: str,
   seeds: Iterable[int],
   config: config_lib.Config,
   data_flags: Mapping[str, Any],
@@ -178,7 +170,6 @@ def check_use(
 
   Args:
     tuned: of the file.
-    data: see `data_words`.
     seeds: the table's.
     config: the table's.
     data_flags: the table's.
@@ -195,7 +186,6 @@ def check_use(
     )
   own = settings_of(config, data_flags)
   for name, then, now in (
-    ("data", tuned.data, data),
     ("preset", tuned.preset, config.preset),
     ("recipe", tuned.recipe, config.recipe),
     *(

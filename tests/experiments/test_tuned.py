@@ -15,7 +15,6 @@ SEARCH = tuned.Tuned(
   trials=8,
   criterion="valid_mse",
   seeds=(1000, 1001),
-  data="simulated S1",
   preset="quick",
   recipe="recommended",
   settings=tuned.settings_of(config_lib.make("quick"), {"data": "simulated"}),
@@ -67,7 +66,7 @@ def test_a_search_split_by_method_is_one(tmp_path):
   assert tuned.read_all(paths[:2]) == SEARCH
   with pytest.raises(ValueError, match=r"c\.json: FT stands in an earlier"):
     tuned.read_all(paths)
-  for field, other in (("trials", 4), ("seeds", (7,)), ("data", "hillstrom")):
+  for field, other in (("trials", 4), ("seeds", (7,)), ("preset", "paper")):
     tuned.write(paths[1], SEARCH._replace(**{field: other}))
     with pytest.raises(ValueError, match=rf"b\.json: searched with {field} "):
       tuned.read_all(paths[:2])
@@ -76,22 +75,21 @@ def test_a_search_split_by_method_is_one(tmp_path):
 
 
 def test_a_table_keeps_off_the_search_s_worlds_and_settings():
-  def use(seeds=range(10), data="simulated S1", recipe="recommended", **other):
+  def use(seeds=range(10), recipe="recommended", **other):
     overrides = {k.replace("__", "."): v for k, v in other.items()}
     config = config_lib.make("quick", recipe, overrides)
-    tuned.check_use(SEARCH, data, seeds, config, {"data": "simulated"})
+    tuned.check_use(SEARCH, seeds, config, {"data": "simulated"})
 
   # A method's own option may be given for all; a larger test part is no change.
   use(obs__epochs=5, simulator__n_test=20_000)
   with pytest.raises(ValueError, match="seed 1001 was used by the search"):
     use(range(1001, 1004))
-  with pytest.raises(ValueError, match="data simulated S1.*simulated S2"):
-    use(data="simulated S2")
   with pytest.raises(ValueError, match="recipe recommended.*has plus"):
     use(recipe="plus")
   for option, value in (
     ("budget", 2.0),
     ("network__hidden", ()),
+    ("simulator__kind", "S2"),
     ("simulator__n_rct", 5_000),
     ("training__checkpoint", "valid_eom"),
   ):
@@ -100,7 +98,7 @@ def test_a_table_keeps_off_the_search_s_worlds_and_settings():
   with pytest.raises(ValueError, match="arm_costs"):
     config = config_lib.make("quick")
     flags = {"data": "simulated", "arm_costs": ["0", "1"]}
-    tuned.check_use(SEARCH, "simulated S1", [0], config, flags)
+    tuned.check_use(SEARCH, [0], config, flags)
 
 
 def test_the_caption_says_who_was_judged_otherwise():
