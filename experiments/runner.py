@@ -287,6 +287,8 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
           workdir.log(Result(name, seed, metrics).to_record())
       for name in plan.names:
         own = {k: study for k, study in studies.items() if name in todo[k]}
+        if not own:
+          continue
         bar.set_description(f"{name}, seed {', '.join(map(str, own))}")
         for seed, state, history in _train(
           plan, made[name], own, workdir.path, bar, should_stop
