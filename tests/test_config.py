@@ -18,6 +18,9 @@ def test_recipes_change_the_method_and_presets_the_sizes():
   assert config.make("quick").decision.price_gradient == "total"
   world = config.make("quick", overrides={"simulator.kind": "S2"}).simulator
   assert (world.n_obs, world.n_rct, world.n_valid) == (60_000, 6_000, 3_000)
+  forest = config.make("quick").forest
+  assert (forest.trees, forest.rows) == (64, 20_000)
+  assert config.make("paper").forest == config.Config().forest
 
 
 @pytest.mark.parametrize(
