@@ -27,6 +27,7 @@ from bidfcl_jax.baseline_options import (
   SimpleConfig,
 )
 from bidfcl_jax.config_checks import CHECKPOINT_RULES, check, one_of
+from bidfcl_jax.config_types import cast, words
 from bidfcl_jax.options import (
   AverageConfig,
   BilevelConfig,
@@ -68,6 +69,7 @@ __all__ = [
   "as_dict",
   "make",
   "option_names",
+  "unknown_option",
   "value_of",
   "with_options",
 ]
@@ -130,12 +132,16 @@ def _set(config: Config, path: str, value: Any) -> None:
     if not dataclasses.is_dataclass(node) or not hasattr(node, name):
       raise ValueError(unknown_option(path))
     node, parent = getattr(node, name), node
+  if dataclasses.is_dataclass(node):
+    raise ValueError(
+      f"{path} is a group of options: give one of them, such as "
+      f"{path}.{dataclasses.fields(node)[0].name}"
+    )
   kind = typing.get_type_hints(type(parent))[leaf]
-  if kind is float and isinstance(value, int) and not isinstance(value, bool):
-    value = float(value)
-  if isinstance(value, list):
-    value = tuple(value)
-  setattr(parent, leaf, value)
+  try:
+    setattr(parent, leaf, cast(value, kind))
+  except TypeError:
+    raise ValueError(f"{path}={value!r} must be {words(kind)}") from None
 
 
 def _apply(config: Config, values: dict[str, Any]) -> None:
@@ -174,7 +180,7 @@ def make(
 
   Raises:
     ValueError: an unknown preset, recipe or option (with the nearest match),
-      or a value outside its range.
+      or a value of another type or outside its range.
   """
   one_of("preset", preset, PRESETS)
   one_of("recipe", recipe, RECIPES)

@@ -47,6 +47,7 @@ _POSITIVE = Range(0, above=True)
 _SHARE = Range(0, 1)
 _DECAY = Range(0, 1, below=True)
 _PROPER = Range(0, 1, above=True)
+_DEAL = Range(0, 1, above=True, below=True)
 
 
 def _all(names: str, limits: Range, node: str) -> dict[str, Range]:
@@ -76,6 +77,14 @@ _SOURCES = (
 )
 RANGES: dict[str, Range] = {
   "budget": _AMOUNT,
+  **_all("n_obs n_rct n_valid n_test", _ONE, "simulator"),
+  **_all("gamma kappa", _AMOUNT, "simulator"),
+  "simulator.overlap": _SHARE,
+  **_all("test valid rct", _DEAL, "hybrid"),
+  "hybrid.strength": Range(-100, 100),
+  "hybrid.clip": _AMOUNT,
+  "hybrid.floor": _SHARE,
+  "network.last_scale": _AMOUNT,
   **{k: v for node in _SOURCES for k, v in _source(node).items()},
   **_decision("decision"),
   **_decision("direct.decision"),
@@ -88,6 +97,8 @@ RANGES: dict[str, Range] = {
     "bilevel",
   ),
   **_all("teacher_share warm_share", _SHARE, "bilevel"),
+  "bilevel.bridge_last_scale": _AMOUNT,
+  "bilevel.gate_start": Range(-1e6, 1e6),
   "direct.weight": _AMOUNT,
   "average.points": _TWO,
   "average.replicates": _ONE,

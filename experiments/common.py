@@ -1,5 +1,7 @@
 """What the scripts share: the flags of settings and of data."""
 
+import re
+import sys
 from typing import Any
 
 from absl import flags
@@ -50,6 +52,25 @@ CHECKPOINT = flags.DEFINE_enum(
   "The rule that picks each method's parameters, the same for all.",
 )
 
+
+def _check_names() -> None:
+  """Ends the program at a --config word that names no option.
+
+  ml_collections reads these words while the flag below is defined, before any
+  script runs, and would end with a trace.
+  """
+  try:
+    words = flags.FLAGS.read_flags_from_files(sys.argv[1:], force_gnu=False)
+  except flags.Error as error:
+    sys.exit(f"error: {error}")
+  options = config_lib.option_names()
+  for word in words:
+    given = re.match(r"--?(?:no)?config\.([^=]+)", word)
+    if given and not any(f"{o}.".startswith(f"{given[1]}.") for o in options):
+      sys.exit(f"error: {config_lib.unknown_option(given[1])}")
+
+
+_check_names()
 # ml_collections writes into this object while flags are parsed, nobody after.
 _OVERRIDES = config_flags.DEFINE_config_dataclass(
   "config",

@@ -162,6 +162,7 @@ def _train(plan, method, studies: dict[int, Study], workdir, bar, should_stop):
       config,
       at_once=plan.at_once,
       on_record=lambda _: bar.update(),
+      should_stop=should_stop,
     )
     for seed, (state, history) in zip(studies, done, strict=True):
       folder = fit_folder(workdir, method.name, seed)

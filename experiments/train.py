@@ -18,7 +18,7 @@ import jax
 from absl import flags
 
 from bidfcl_jax import config as config_lib
-from bidfcl_jax import methods
+from bidfcl_jax import methods, training
 from bidfcl_jax.report import SIMPLE_RIVALS, claim, default_workdir
 from experiments import common, guard, publish, roster, runner, tuned
 
@@ -125,7 +125,14 @@ def main() -> None:
       file=sys.stderr,
     )
     del first
-    results = runner.run(plan, workdir, should_stop)
+    try:
+      results = runner.run(plan, workdir, should_stop)
+    except training.Stopped as stopped:
+      # A folder by default has a name of its own in every call.
+      where = "" if WORKDIR.value else f" with --workdir={workdir.path}"
+      raise training.Stopped(
+        f"{stopped}; the same command{where} goes on"
+      ) from None
     print(publish.publish(results, plan, workdir.path, common.DATA.value))
     workdir.finish({"results": [r.to_record() for r in results]})
     print(f"\ntables, figures and checkpoints: {workdir.path}")

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from bidfcl_jax import config, config_checks
@@ -9,6 +10,44 @@ from bidfcl_jax.losses import distances
 def test_the_nearest_name_is_given():
   with pytest.raises(ValueError, match="did you mean 'bilevel.n_cg'"):
     config.make(overrides={"bilevel.ncg": 20})
+
+
+@pytest.mark.parametrize(
+  ("option", "value", "words"),
+  [
+    ("bilevel.n_cg", "a", "bilevel.n_cg='a' must be a whole number"),
+    ("bilevel.n_cg", 2.5, "a whole number"),
+    ("bilevel.n_cg", True, "a whole number"),
+    ("bilevel.cross_fit", 1, "true or false"),
+    ("network.hidden", 8, "a list, each entry a whole number"),
+    ("decision.temperature", 2.0, "a list of 2: a word, a number"),
+    ("decision.temperature", ("gap",), "a list of 2"),
+    ("lower.epochs", "x", "a whole number or None"),
+    ("bilevel", 3, "bilevel is a group of options.*bilevel.bridge"),
+    ("distill.label_form", "zzz", "bridge, refine"),
+    ("hybrid.test", 3, "above 0 and below 1"),
+    ("simulator.gamma", "a", "a number"),
+  ],
+)
+def test_an_option_holds_values_of_its_type(option, value, words):
+  with pytest.raises(ValueError, match=words):
+    config.make(overrides={option: value})
+
+
+def test_numbers_and_lists_become_what_an_option_holds():
+  made = config.make(
+    overrides={
+      "budget": 2,
+      "bilevel.n_cg": np.int32(7),
+      "simulator.gamma": np.float32(0.5),
+      "network.hidden": [8, 4],
+      "decision.temperature": ["gap", 1],
+    }
+  )
+  assert isinstance(made.budget, float) and made.budget == 2
+  assert isinstance(made.bilevel.n_cg, int) and made.bilevel.n_cg == 7
+  assert made.simulator.gamma == 0.5 and made.network.hidden == (8, 4)
+  assert made.decision.temperature == ("gap", 1.0)
 
 
 def test_recipes_change_the_method_and_presets_the_sizes():

@@ -219,8 +219,8 @@ def assemble(
 
   Raises:
     ValueError: a count that differs between parts, an empty part, a cell that
-      is not finite, a negative cost, an arm without a row in rct_train, or
-      wrong shares; the message names the part and the culprit.
+      is not finite, a negative cost, an arm without a row in rct_train, wrong
+      shares or a budget that is none; the message names part and culprit.
   """
   arm_names, feature_names = _checked_names(arm_names, feature_names)
   parts = {"obs": obs, "rct_train": rct_train, "rct_valid": rct_valid}
@@ -245,6 +245,10 @@ def assemble(
     )
   if budget is None:
     budget = _default_budget(rct_train.cost, train.arm, known_cost, arm_names)
+  elif not (np.isfinite(budget) and budget >= 0):
+    raise ValueError(
+      f"budget {budget}: give a finite amount of 0 or more per capita"
+    )
   study = Study(
     obs=samples["obs"],
     rct_train=train,

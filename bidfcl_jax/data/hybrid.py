@@ -201,9 +201,11 @@ def hybrid_study(
   controls = parts["rct"][arm[parts["rct"]] == 0]
   features = np.asarray(rows.features)
   pool = parts["pool"]
-  score = prognostic_score(
-    features[controls], prognostic[controls], features[pool]
-  )
+  score = np.zeros(len(pool))
+  if config.strength != 0:
+    score = prognostic_score(
+      features[controls], prognostic[controls], features[pool]
+    )
   if config.clip > 0:
     score = np.clip(score, -config.clip, config.clip)
   policy = tilted_policy(

@@ -6,6 +6,7 @@ policy follows it.
 """
 
 import numpy as np
+from absl import logging
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -59,19 +60,27 @@ def prognostic_score(
     pool: `[n, d]` raw features to score.
 
   Returns:
-    `[n]` score, mean 0 and standard deviation 1 over the pool (0 throughout
-    where it is constant).
+    `[n]` score, mean 0 and standard deviation 1 over the pool. 0 throughout
+    where it is constant, or the outcome is (then a warning is logged): a
+    logging policy that follows it has no bias.
 
   Raises:
-    ValueError: no control row, or an outcome that is constant over them.
+    ValueError: no control row.
   """
-  if len(outcome) == 0 or np.ptp(outcome) == 0:
-    seen = f"is always {outcome[0]:g}" if len(outcome) else "is not seen"
+  if len(outcome) == 0:
     raise ValueError(
-      f"the prognostic outcome {seen} among the {len(outcome)} control rows "
-      "of RCT-train, so no score can be learnt; give RCT-train a larger share "
-      "or choose another outcome"
+      "RCT-train has no control row, so no prognostic score can be learnt; "
+      "give it a larger share"
     )
+  if np.ptp(outcome) == 0:
+    logging.warning(
+      "the prognostic outcome is always %g among the %d control rows of "
+      "RCT-train: no score can be learnt, and OBS is drawn without confounding;"
+      " give RCT-train a larger share or choose another outcome",
+      outcome[0],
+      len(outcome),
+    )
+    return np.zeros(len(pool))
   scalers = fit_scalers(controls, outcome, outcome)
   x = standardise(scalers, controls).astype(np.float64)
   design = np.column_stack([np.ones(len(x)), x])

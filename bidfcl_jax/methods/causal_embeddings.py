@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 
 from bidfcl_jax.config import CausalEmbeddingsConfig, Config
-from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.methods.method import Method
 from bidfcl_jax.methods.stages import batch_stage
@@ -30,8 +29,6 @@ from bidfcl_jax.methods.updates import (
 )
 from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.types import Samples
-
-DIRECTIONS = ("one", "both")
 
 
 def randomised_side(params: Any) -> Any:
@@ -123,7 +120,6 @@ def embeddings_loss(
 def make_causal_embeddings(config: Config) -> Method:
   """CausE: OBS and RCT rows share a trunk, and their output layers attract."""
   settings, source = config.causal_embeddings, config.obs
-  one_of("causal_embeddings.direction", settings.direction, DIRECTIONS)
   network = make_target(config.network)
   both = two_sided(network, settings.direction)
 

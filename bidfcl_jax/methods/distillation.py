@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.prediction import factual_loss
 from bidfcl_jax.losses.value import received, weighted_mean
 from bidfcl_jax.methods.method import Method, State, to_money
@@ -38,9 +37,6 @@ from bidfcl_jax.methods.updates import (
 from bidfcl_jax.models import Network, make_target
 from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Outcomes, Samples, Study
-
-LABEL_FORMS = ("bridge", "refine")
-FEATURE_FORMS = ("hint", "init", "concat")
 
 
 @struct.dataclass
@@ -199,7 +195,6 @@ def _make(name: str, config: Config, network, loss, apply, enter, fixed):
 def make_kd_label(config: Config) -> Method:
   """KD-Label: the teacher's outcomes as a second label."""
   settings, network = config.distill, make_target(config.network)
-  one_of("distill.label_form", settings.label_form, LABEL_FORMS)
 
   def loss(key, target, state, batch, aux: Taught):
     samples, learn_cost = batch.samples, state.scale.learn_cost
@@ -233,7 +228,6 @@ def make_kd_label(config: Config) -> Method:
 def make_kd_feature(config: Config) -> Method:
   """KD-Feature: the teacher's last hidden layer as a guide."""
   settings, network = config.distill, make_target(config.network)
-  one_of("distill.feature_form", settings.feature_form, FEATURE_FORMS)
   concat = settings.feature_form == "concat"
   share = settings.feature_weight if settings.feature_form == "hint" else 0.0
   if concat:

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.losses.reweighting import doubly_robust_loss, reweighted_loss
 from bidfcl_jax.losses.value import received
 from bidfcl_jax.methods.method import Method, State
@@ -41,8 +40,6 @@ from bidfcl_jax.methods.updates import (
 )
 from bidfcl_jax.models import make_target
 from bidfcl_jax.types import Study
-
-IMPUTATIONS = ("residual", "label")
 
 
 @struct.dataclass
@@ -71,7 +68,6 @@ class JointWeights(NamedTuple):
 def make_doubly_robust(config: Config) -> Method:
   """DR-JT: imputer warm-up, then imputer and target in turn, on OBS."""
   settings, source = config.propensity, config.obs
-  one_of("propensity.imputation", settings.imputation, IMPUTATIONS)
   residual = settings.imputation == "residual"
   imputer_source = dataclasses.replace(
     source, learning_rate=settings.imputer_learning_rate

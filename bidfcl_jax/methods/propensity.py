@@ -13,10 +13,9 @@ import numpy as np
 from flax import struct
 
 from bidfcl_jax.config import Config
-from bidfcl_jax.config_checks import one_of
 from bidfcl_jax.data.overlap import effective_size
 from bidfcl_jax.keys import stream
-from bidfcl_jax.losses.reweighting import NORMALISE, reweighted_loss
+from bidfcl_jax.losses.reweighting import reweighted_loss
 from bidfcl_jax.methods.logging_policy import (
   LoggingPolicy,
   init_policy,
@@ -148,7 +147,6 @@ def inverse_weights(
 
 def make_ips(config: Config) -> Method:
   """IPS: factual regression on OBS with inverse propensity weights."""
-  one_of("propensity.normalise", config.propensity.normalise, NORMALISE)
   settings, network = config.propensity, make_target(config.network)
 
   def fixed(state, study: Study) -> Weights:

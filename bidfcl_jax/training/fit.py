@@ -24,6 +24,7 @@ from bidfcl_jax.training.checkpoints import Checkpoints, Position
 from bidfcl_jax.training.epochs import Progress, epoch_scan, start_stage
 from bidfcl_jax.training.in_memory import fit_in_memory
 from bidfcl_jax.training.records import (
+  Stopped,
   add_metrics,
   checked_skips,
   epoch_line,
@@ -40,10 +41,6 @@ from bidfcl_jax.training.validation import (
 from bidfcl_jax.types import Study
 
 History = list[dict[str, Any]]
-
-
-class Stopped(RuntimeError):
-  """The run was asked to stop; a checkpoint was written."""
 
 
 class _Fit:
@@ -201,7 +198,7 @@ class _Fit:
 
   def leave_if_asked(self) -> None:
     if self.stop():
-      raise Stopped("stopped on request; the same command goes on")
+      raise Stopped("stopped on request")
 
   # -- all stages
 

@@ -102,6 +102,10 @@ class Diverged(RuntimeError):
   """Too many steps in a row were not finite."""
 
 
+class Stopped(RuntimeError):
+  """A fit was asked to stop."""
+
+
 def checked_skips(skipped, before: int, limit: int, step: int) -> int:
   """Returns the run of refused steps that ends here.
 

@@ -23,6 +23,7 @@ from bidfcl_jax.keys import stream
 from bidfcl_jax.methods import Method, Stage, State
 from bidfcl_jax.training.epochs import seeds_scan, start_stage
 from bidfcl_jax.training.records import (
+  Stopped,
   add_metrics,
   checked_skips,
   epoch_line,
@@ -71,12 +72,12 @@ def _taken(tree: Any, position: int) -> Any:
 class _Lanes:
   """Seeds side by side; `fit_seeds` is its only user."""
 
-  def __init__(self, method: Method, studies, keys, config: Config, on_record):
+  def __init__(self, method, studies, keys, config: Config, on_record, stop):
     self.method, self.config, self.keys = method, config, keys
     oracle = config.propensity.oracle
     self.studies = [study.for_learners(logging=oracle) for study in studies]
     self.rule = config.training.checkpoint
-    self.on_record = on_record
+    self.on_record, self.stop = on_record, stop
     self.histories: list[History] = [[] for _ in keys]
     self.valid = [validation_of(study, config) for study in self.studies]
 
@@ -139,6 +140,8 @@ class _Lanes:
         now = score(self.rule, line) if stage.keep else float("-inf")
         if now > best_score[k]:
           best_score[k], best[k] = now, candidate(own, self.rule)
+      if self.stop():
+        raise Stopped("stopped on request (this group of seeds begins again)")
     return [
       chosen(stage, _taken(progress, k), self.rule, best[k], best_score[k])
       for k in range(len(states))
@@ -169,6 +172,7 @@ def fit_seeds(
   *,
   at_once: int = 8,
   on_record: Callable[[dict[str, Any]], None] | None = None,
+  should_stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[State, History]]:
   """Trains a method on several seeds, `at_once` of them side by side.
 
@@ -180,12 +184,14 @@ def fit_seeds(
     config: settings.
     at_once: seeds in one vmapped scan; bounds memory.
     on_record: called with each epoch's record.
+    should_stop: asked after every epoch; True raises Stopped.
 
   Returns:
     (state, history) of each seed; the seconds of a record are a seed's share.
 
   Raises:
     Diverged: see `fit`.
+    Stopped: after should_stop.
     ValueError: a method without stages, or no seed at once.
   """
   if at_once < 1:
@@ -202,6 +208,7 @@ def fit_seeds(
       keys[first : first + at_once],
       config,
       on_record,
+      should_stop,
     )
     done += zip(lanes.run(), lanes.histories, strict=True)
   return done

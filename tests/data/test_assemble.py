@@ -49,6 +49,9 @@ def test_default_budget_is_the_middle_arms_mean_or_known_cost():
   assert float(study().budget) == pytest.approx(want)
   assert float(study(known_cost=[0, 1.5, 3]).budget) == 1.5
   assert float(study(budget=0.7, known_cost=[0, 1.5, 3]).budget) == 0.7
+  for budget in (-3.0, np.nan, np.inf):
+    with pytest.raises(ValueError, match=f"budget {budget}: give a finite"):
+      study(budget=budget)
 
 
 def test_the_default_budget_of_a_single_offer_binds():

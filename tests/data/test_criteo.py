@@ -144,3 +144,6 @@ def test_head_of_the_real_file():
   assert columns.features.shape == (1000, 12)
   # README of the data: treated, conversions, visits, exposed.
   assert columns.codes.sum(axis=0).tolist() == [863, 2, 35, 24]
+  # Few controls of 50 RCT-train rows came back: no score, and still a Study.
+  study = load_criteo(path, key=KEY)
+  assert [len(p) for p in parts(study)] == [250, 50, 100, 300]

@@ -97,6 +97,9 @@ def test_fc_18_table_picture_and_a_second_run_refused(first_run):
     (["--data_path=x.csv"], "not read with --data=simulated"),
     (["--budget=1", "--total_budget=5"], "not both"),
     (["--config.obs.batch=0"], "obs.batch=0"),
+    (["--config.bilevel.ncg=3"], "did you mean 'bilevel.n_cg'"),
+    (["--config.network.hidden=a"], "each entry a whole number"),
+    (["--flagfile=nowhere"], "Unable to open flagfile"),
   ],
 )
 def test_bad_flags_are_refused_in_one_line(flags, words, tmp_path):

@@ -58,6 +58,20 @@ def test_padding_is_at_the_end_and_weighs_nothing():
   np.testing.assert_array_equal(rows, [[0, -1], [0, 0]])
 
 
+def test_a_group_that_is_asked_stops_after_its_epoch(tiny_config):
+  records, config = [], tiny_config()
+  with pytest.raises(training.Stopped, match="group of seeds begins again"):
+    training.fit_seeds(
+      methods.make("TSM-SL-RCT", config),
+      [data.simulate(jax.random.key(k), config.simulator) for k in (0, 1)],
+      [jax.random.key(k) for k in (0, 1)],
+      config,
+      on_record=records.append,
+      should_stop=lambda: True,
+    )
+  assert len(records) == 2
+
+
 def test_a_group_needs_a_seed(tiny_config):
   method = methods.make("TSM-SL-RCT", tiny_config())
   with pytest.raises(ValueError, match="at_once=0"):
