@@ -98,6 +98,15 @@ ID_COLUMN = flags.DEFINE_string(
 DROP_BAD_ROWS = flags.DEFINE_bool(
   "drop_bad_rows", False, "Own table: leave out rows with a flawed cell."
 )
+ALLOW_NEGATIVE_COST = flags.DEFINE_bool(
+  "allow_negative_cost", False, "Own table: a cost may be below 0."
+)
+PROPENSITY = flags.DEFINE_list(
+  "propensity",
+  None,
+  "Own table: share of each arm in the trial as it was designed, control "
+  "first; default: the shares of its training rows.",
+)
 
 _OUTCOMES = (REVENUE_COLUMN, COST_COLUMN)
 _LARGE = (DATA_PATH, ROWS, CACHE_FOLDER)
@@ -112,6 +121,8 @@ _TABLE = (
   GROUP_COLUMN,
   ID_COLUMN,
   DROP_BAD_ROWS,
+  ALLOW_NEGATIVE_COST,
+  PROPENSITY,
 )
 _READ = {
   "simulated": (),
@@ -167,14 +178,14 @@ def _needed(flag: flags.FlagHolder):
   return flag.value
 
 
-def _arm_costs() -> list[float] | None:
-  if ARM_COSTS.value is None:
+def _numbers(flag: flags.FlagHolder) -> list[float] | None:
+  if flag.value is None:
     return None
   try:
-    return [float(cell) for cell in ARM_COSTS.value]
+    return [float(cell) for cell in flag.value]
   except ValueError:
     raise ValueError(
-      f"--arm_costs={','.join(ARM_COSTS.value)}: give one number per arm"
+      f"--{flag.name}={','.join(flag.value)}: give one number per arm"
     ) from None
 
 
@@ -229,7 +240,8 @@ def load_study(config: config_lib.Config, seed: int) -> Study:
     return data.load_hillstrom(path, key=key, hybrid=hybrid, **columns)
   if DATA.value == "social_pressure":
     _needed(ARM_COSTS)
-    return data.load_social_pressure(path, _arm_costs(), key=key, hybrid=hybrid)
+    prices = _numbers(ARM_COSTS)
+    return data.load_social_pressure(path, prices, key=key, hybrid=hybrid)
   if DATA.value == "criteo":
     columns = _outcomes(revenue="conversion", cost="visit")
     return data.load_criteo(path, key=key, hybrid=hybrid, **columns, **large)
@@ -238,7 +250,7 @@ def load_study(config: config_lib.Config, seed: int) -> Study:
     paths = [path] if TEST_PATH.value is None else [path, TEST_PATH.value]
     return data.load_mt_lift(paths, key=key, hybrid=hybrid, **columns, **large)
   if DATA.value == "lazada":
-    prices = _arm_costs() or (0.0, 1.0)
+    prices = _numbers(ARM_COSTS) or (0.0, 1.0)
     return data.load_lazada(
       path, _needed(TEST_PATH), key=key, prices=prices, **large
     )
@@ -249,10 +261,12 @@ def load_study(config: config_lib.Config, seed: int) -> Study:
     arm_column=_needed(ARM_COLUMN),
     revenue_column=_needed(REVENUE_COLUMN),
     cost_column=COST_COLUMN.value,
-    arm_costs=_arm_costs(),
+    arm_costs=_numbers(ARM_COSTS),
     source_column=_needed(SOURCE_COLUMN),
     group_column=GROUP_COLUMN.value,
     id_column=ID_COLUMN.value,
+    propensity=_numbers(PROPENSITY),
+    allow_negative_cost=ALLOW_NEGATIVE_COST.value,
     drop_bad_rows=DROP_BAD_ROWS.value,
     one_hot=ONE_HOT.value,
     impute=_impute(),

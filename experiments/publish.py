@@ -61,6 +61,8 @@ def _tables(results, plan, data: str) -> dict[str, report.Table]:
       f"simulated {world.kind}, {world.n_obs:,} OBS and {world.n_rct:,} RCT "
       f"rows a world, recipe {plan.config.recipe}"
     )
+  if plan.config.propensity.oracle:
+    description += "; IPS and DR-JT by the known logging propensities"
   if plan.note:
     description += f"; {plan.note}"
   tables = {}

@@ -170,6 +170,7 @@ def make_doubly_robust(config: Config) -> Method:
     init=init,
     stages=(warm._replace(keep=False), joint),
     predict=money_apply(network),
+    reads_logging=config.propensity.oracle,
   )
 
 

@@ -99,6 +99,8 @@ class Method(NamedTuple):
     predict: (state, features `[n, d]`) -> Outcomes `[n, M]`, original units.
     fit: (key, study) -> what `predict` reads, in place of init and stages, for
       models that no step trains (forests); `predict` is then a host function.
+    reads_logging: it is shown the known logging propensities of OBS (oracle
+      IPS; no other method is).
   """
 
   name: str
@@ -106,6 +108,7 @@ class Method(NamedTuple):
   stages: tuple[Stage, ...]
   predict: Callable[[State, Array], Outcomes]
   fit: Callable[[jax.Array, Study], Any] | None = None
+  reads_logging: bool = False
 
 
 def predict_rows(method: Method, state: Any, features: Array) -> Outcomes:

@@ -181,6 +181,7 @@ def make_ips(config: Config) -> Method:
     init=logging_init(network, config),
     stages=(stage,),
     predict=apply,
+    reads_logging=settings.oracle,
   )
 
 

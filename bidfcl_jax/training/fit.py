@@ -48,7 +48,7 @@ class _Fit:
 
   def __init__(self, method, study, key, config, workdir, on_record, stop):
     self.method, self.key, self.config = method, key, config
-    self.study = study.for_learners(logging=config.propensity.oracle)
+    self.study = study.for_learners(logging=method.reads_logging)
     self.on_record, self.stop = on_record, stop
     self.rule = config.training.checkpoint
     self.valid = validation_of(study, config)

@@ -74,8 +74,8 @@ class _Lanes:
 
   def __init__(self, method, studies, keys, config: Config, on_record, stop):
     self.method, self.config, self.keys = method, config, keys
-    oracle = config.propensity.oracle
-    self.studies = [study.for_learners(logging=oracle) for study in studies]
+    shown = method.reads_logging
+    self.studies = [study.for_learners(logging=shown) for study in studies]
     self.rule = config.training.checkpoint
     self.on_record, self.stop = on_record, stop
     self.histories: list[History] = [[] for _ in keys]

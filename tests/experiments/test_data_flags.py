@@ -109,3 +109,12 @@ def test_words_and_empty_cells_of_a_table_by_flags(given, tmp_path):
   study = common.load_study(given(*words, *more), 0)
   assert study.feature_names == ("town=t0", "town=t1", "age")
   assert study.coding.columns[0].fill in ("t0", "t1")
+  study = common.load_study(given(*words, *more, "--propensity=0.7,0.3"), 0)
+  np.testing.assert_array_equal(study.propensity, [0.7, 0.3])
+  with pytest.raises(ValueError, match="--propensity=0.7,x: give one number"):
+    common.load_study(given(*words, *more, "--propensity=0.7,x"), 0)
+  path.write_text(path.read_text().replace(",1,obs", ",-1,obs"))
+  with pytest.raises(ValueError, match="allow_negative_cost"):
+    common.load_study(given(*words, *more, "--propensity=0.7,0.3"), 0)
+  study = common.load_study(given(*words, *more, "--allow_negative_cost"), 0)
+  assert study.obs.cost.min() == -1

@@ -112,6 +112,10 @@ def test_oracle_propensities_pass_through_a_fit(tiny_study, tiny_config):
   _, history = training.fit(method, tiny_study, KEY, config)
   assert history[-1]["effective_rows"] < len(tiny_study.obs)
   assert "propensity_log_loss" not in history[-1]
+  shown = [
+    name for name in methods.names() if methods.make(name, config).reads_logging
+  ]
+  assert sorted(shown) == ["DR-JT", "IPS"]
 
 
 @pytest.mark.parametrize(
