@@ -12,9 +12,10 @@ row's propensity: the next experiment.
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import flags
 
-from bidfcl_jax import evaluation
+from bidfcl_jax import allocation, evaluation
 from bidfcl_jax.keys import stream
 from bidfcl_jax.training import Served
 from experiments import (
@@ -53,19 +54,42 @@ KEY = flags.DEFINE_integer("draw", 0, "Number of the random draw.")
 REPLICATES = flags.DEFINE_integer("replicates", 200, "Bootstrap draws.", 2)
 
 
-def _rct_spend(served: Served, price: float, explore: float, key):
-  """Returns RCT-estimated (spend, low, high) with exploration, per capita."""
+def _rct_spend(served: Served, done, explore: float, key):
+  """Returns RCT-estimated (spend, low, high) of all individuals, per capita."""
   interval = evaluation.rct_spend(
-    served.predicted, served.logged, price, key, replicates=REPLICATES.value
+    served.predicted,
+    served.logged,
+    done.price,
+    key,
+    replicates=REPLICATES.value,
   )
-  uniform = allocating.uniform_spend(served) if explore else 0.0
-  return tuple(
-    (1 - explore) * float(value) + explore * uniform
-    for value in (interval.estimate, interval.low, interval.high)
-  )
+  uniform = allocating.uniform_spend(served)
+  control = allocating.control_spend(served)
+
+  def mixed(spend):
+    policy = (1 - done.held) * float(spend) + done.held * control
+    return (1 - explore) * policy + explore * uniform
+
+  return tuple(map(mixed, (interval.estimate, interval.low, interval.high)))
 
 
-def summary(served: Served, request, done, spend) -> str:
+def _true_spend(served: Served, workdir: str, done, explore: float):
+  """Returns what the price truly spends in a simulated run's own world.
+
+  Per capita over the world's test individuals; None of other data.
+  """
+  if served.record.get("flags", {}).get("data") != "simulated":
+    return None
+  study = data_flags.world(stored.settings_of(workdir), served.record["seed"])
+  cost = np.asarray(study.truth.outcomes.cost, np.float64)
+  predicted = served.outcomes(study.rct_test.features)
+  arms = np.asarray(allocation.choose(predicted, done.price))
+  policy = np.take_along_axis(cost, arms[:, None], axis=1).mean()
+  policy = (1 - done.held) * policy + done.held * cost[:, 0].mean()
+  return float((1 - explore) * policy + explore * cost.mean())
+
+
+def summary(served: Served, request, done, spend, true) -> str:
   """Returns what the command prints."""
   count, (rct, low, high) = done.count, spend
   taken = ", ".join(
@@ -79,10 +103,19 @@ def summary(served: Served, request, done, spend) -> str:
     f"expected revenue {done.revenue:.6g}, {done.revenue * count:,.2f} in all",
     f"RCT-estimated spend {rct:.6g} per capita (95 %: {low:.6g} to {high:.6g})",
   ]
+  if true is not None:
+    lines.append(
+      f"true spend {true:.6g} per capita, of the run's simulated test part"
+    )
   if request.price_from == "model":
     lines.append(
       f"gap to the bound on predicted revenue {done.bound - done.revenue:.3g} "
       "per capita"
+    )
+  if done.held:
+    lines.append(
+      f"{done.held:.3g} of the individuals get the control in place of their "
+      "arm: no price spends as little as the budget"
     )
   if done.explored:
     lines.append(f"{done.explored:,} individuals explore")
@@ -128,9 +161,10 @@ def main() -> None:
   )
   key = stream(jax.random.key(KEY.value), "allocate")
   done = allocating.allocate(served, request, key)
-  spend = _rct_spend(served, done.price, EXPLORE.value, stream(key, "interval"))
+  spend = _rct_spend(served, done, EXPLORE.value, stream(key, "interval"))
   print(f"{method}, seed {seed}: {OUTPUT.value}")
-  print(summary(served, request, done, spend))
+  true = _true_spend(served, WORKDIR.value, done, EXPLORE.value)
+  print(summary(served, request, done, spend, true))
 
 
 if __name__ == "__main__":

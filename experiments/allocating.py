@@ -18,7 +18,7 @@ import polars as pl
 from bidfcl_jax import evaluation
 from bidfcl_jax.allocation import BlockPlan, solve_blocks
 from bidfcl_jax.allocation.host import at
-from bidfcl_jax.keys import stream
+from bidfcl_jax.keys import host_generator, stream
 from bidfcl_jax.training import Served
 from experiments import individuals
 from experiments.allocation_output import writer
@@ -39,6 +39,7 @@ class Done(NamedTuple):
     bound: upper bound on the predicted revenue of any allocation of the same
       budget, explorers given; per capita.
     floored: predicted costs below 0 that counted as 0.
+    held: share that get the control in place of their arm at the price.
   """
 
   count: int
@@ -50,6 +51,7 @@ class Done(NamedTuple):
   revenue: float
   bound: float
   floored: int
+  held: float
 
 
 def allocate(served: Served, request: Request, key: jax.Array) -> Done:
@@ -62,7 +64,7 @@ def allocate(served: Served, request: Request, key: jax.Array) -> Done:
   Args:
     served: the model.
     request: what is asked for.
-    key: of exploration and of ties at the price.
+    key: of exploration, of ties at the price and of who is left alone.
 
   Returns:
     Done.
@@ -78,6 +80,7 @@ def allocate(served: Served, request: Request, key: jax.Array) -> Done:
       ("cost", np.float32, len(served.arm_names)),
       ("given", np.int16),
       ("choices", np.int16),
+      ("control", np.bool_),
     ]
   )
   folder = request.output.parent
@@ -114,57 +117,79 @@ def allocate(served: Served, request: Request, key: jax.Array) -> Done:
         kept = block["given"] < 0
         yield rows[kept], block["revenue"][kept], block["cost"][kept]
 
-    plan = _plan(served, request, budget, left, count - explorers, free, key)
-    totals = _write(served, request, plan, stored)
+    plan, held = _plan(
+      served, request, budget, left, count - explorers, free, key
+    )
+    totals = _write(served, request, plan, held, stored, key)
   taken, cost, revenue, best = totals
   bound = plan.price * left + best[0]
   return Done(
     count, taken, explorers, plan.price, budget, cost / count, revenue / count,
-    (bound + best[1]) / count, floored,
+    (bound + best[1]) / count, floored, held,
   )  # fmt: skip
 
 
-def _plan(served, request, budget, left, count, free, key) -> BlockPlan:
+def _plan(
+  served, request, budget, left, count, free, key
+) -> tuple[BlockPlan, float]:
+  """Returns the plan at its price, and the share that get the control."""
   if request.price_from == "rct":
     share = request.explore
-    uniform = uniform_spend(served) if share else 0.0
-    price = evaluation.price_of_budget(
-      served.curve, (budget - share * uniform) / (1 - share)
-    )
-    return BlockPlan(price, np.empty(0, np.int64), 0.0)
+    uniform, control = uniform_spend(served), control_spend(served)
+    rest = (budget - share * uniform) / (1 - share)
+    if share and rest < min(control, served.curve.spend[-1]):
+      raise ValueError(
+        f"budget {budget:g} per capita does not pay for exploring {share:g} of "
+        f"the individuals at {uniform:g} each; raise it or lower --explore"
+      )
+    price, held = evaluation.priced_mixture(served.curve, control, rest)
+    return BlockPlan(price, np.empty(0, np.int64), 0.0), held
   if left < 0:
     raise ValueError(
       f"exploration alone costs more than the budget {budget:g} per capita; "
       "lower --explore or raise the budget"
     )
   if count == 0:
-    return BlockPlan(0.0, np.empty(0, np.int64), 0.0)
-  return solve_blocks(free, count, left, stream(key, "ties"))
+    return BlockPlan(0.0, np.empty(0, np.int64), 0.0), 0.0
+  return solve_blocks(free, count, left, stream(key, "ties")), 0.0
+
+
+def _arm_spend(served: Served) -> np.ndarray:
+  means = evaluation.arm_means(served.logged, arms=len(served.arm_names))
+  return np.asarray(means.cost, np.float64)[0]
 
 
 def uniform_spend(served: Served) -> float:
   """Returns the RCT-estimated spend per capita of a uniform arm."""
-  means = evaluation.arm_means(served.logged, arms=len(served.arm_names))
-  return float(means.cost.mean())
+  return float(_arm_spend(served).mean())
 
 
-def _write(served, request, plan, stored):
+def control_spend(served: Served) -> float:
+  """Returns the RCT-estimated spend per capita of the control."""
+  return float(_arm_spend(served)[0])
+
+
+def _write(served, request, plan, held, stored, key):
   """Decides and writes; returns the totals that `Done` needs."""
   names = np.array(served.arm_names)
   taken = np.zeros(len(names), np.int64)
   sums: list[tuple[float, ...]] = []
   share = request.explore
+  lots = host_generator(stream(key, "control"))
   with writer(request.output) as write:
     ids = individuals.ids_of(request)
     for rows, block in stored():
       revenue, cost = block["revenue"], block["cost"]
       explored = block["given"] >= 0
       chosen, under, over = plan.arms(rows, revenue, cost)
-      arms = np.where(explored, block["given"], chosen)
+      back = (lots.random(len(rows)) < held) & block["control"]
+      arms = np.where(explored, block["given"], np.where(back, 0, chosen))
       greedy = np.where(under == over, arms == under, 0.0)
       jump = under != over
       greedy = np.where(jump & (arms == under), 1 - plan.tie, greedy)
       greedy = np.where(jump & (arms == over), plan.tie, greedy)
+      left_alone = held * block["control"]
+      greedy = (1 - left_alone) * greedy + left_alone * (arms == 0)
       propensity = (1 - share) * greedy + share / block["choices"]
       paid, gained = at(cost, arms), at(revenue, arms)
       taken += np.bincount(arms, minlength=len(names))

@@ -216,6 +216,11 @@ def _impute():
   return "all" if IMPUTE.value == ["all"] else IMPUTE.value
 
 
+def world(config: config_lib.Config, seed: int) -> Study:
+  """Draws the simulated world of a seed."""
+  return data.simulate(stream(jax.random.key(seed), "study"), config.simulator)
+
+
 def load_study(config: config_lib.Config, seed: int) -> Study:
   """Makes the study of a seed: a world, or a draw of splits and hybrid.
 
@@ -229,10 +234,10 @@ def load_study(config: config_lib.Config, seed: int) -> Study:
   Raises:
     ValueError: a flag that is missing or not read, or data that is refused.
   """
-  key = stream(jax.random.key(seed), "study")
   _refuse_unread()
   if DATA.value == "simulated":
-    return data.simulate(key, config.simulator)
+    return world(config, seed)
+  key = stream(jax.random.key(seed), "study")
   path, hybrid = _needed(DATA_PATH), config.hybrid
   large = {"rows": ROWS.value, "cache": CACHE_FOLDER.value}
   if DATA.value == "hillstrom":

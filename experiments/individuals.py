@@ -102,8 +102,8 @@ def predicted(
     request: what is asked for.
     table: the piece.
     draws: continues from the piece before.
-    kind: fields revenue and cost `[M]`, given (the explorer's arm, else -1)
-      and choices (eligible arms).
+    kind: fields revenue and cost `[M]`, given (the explorer's arm, else -1),
+      choices (eligible arms) and control (whether it is one of them).
 
   Returns:
     (`[n]` of this kind, forbidden arms made worse than all others; how many
@@ -130,6 +130,7 @@ def predicted(
   cells = np.empty(len(table), kind)
   cells["revenue"], cells["cost"] = revenue, cost
   cells["given"], cells["choices"] = draws(allowed), allowed.sum(axis=1)
+  cells["control"] = allowed[:, 0]
   return cells, negative
 
 

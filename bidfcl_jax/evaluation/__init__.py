@@ -32,6 +32,7 @@ from bidfcl_jax.evaluation.spend import (
   PriceCurve,
   price_curve,
   price_of_budget,
+  priced_mixture,
   rct_spend,
   shares_by_weight,
 )
@@ -64,6 +65,7 @@ __all__ = [
   "poisson_weights",
   "price_curve",
   "price_of_budget",
+  "priced_mixture",
   "rct_spend",
   "regret",
   "rows_needed",

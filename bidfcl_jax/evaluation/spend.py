@@ -92,6 +92,32 @@ def price_of_budget(curve: PriceCurve, budget: float) -> float:
   return float(np.interp(budget, curve.spend[::-1], curve.price[::-1]))
 
 
+def priced_mixture(
+  curve: PriceCurve, control: float, budget: float
+) -> tuple[float, float]:
+  """Finds the price of a budget, or who must be left alone besides.
+
+  Where predicted costs are learnt, even the dearest price may leave some
+  individuals an offer. A smaller budget is spent in expectation by giving a
+  random share the control, as EOM does (Algorithm 6).
+
+  Args:
+    curve: from `price_curve`.
+    control: spend per capita of giving everyone the control.
+    budget: per capita, original units.
+
+  Returns:
+    (price, share in [0, 1) of individuals that get the control instead).
+
+  Raises:
+    ValueError: a budget below the least spend of the curve and `control`, too.
+  """
+  least = curve.spend[-1]
+  if budget >= least or not control <= budget:
+    return price_of_budget(curve, budget), 0.0
+  return float(curve.price[-1]), float((least - budget) / (least - control))
+
+
 def shares_by_weight(samples: Samples, arms: int) -> Array:
   """Counts arm shares `[M]` with the rows' weights; pure jnp."""
   hot = jax.nn.one_hot(samples.arm, arms, dtype=samples.weight.dtype)

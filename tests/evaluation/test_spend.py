@@ -6,6 +6,7 @@ from bidfcl_jax.evaluation import (
   PriceCurve,
   price_curve,
   price_of_budget,
+  priced_mixture,
   rct_spend,
 )
 from bidfcl_jax.types import Outcomes, Samples
@@ -78,3 +79,16 @@ def test_declared_shares_serve_a_part_that_lacks_an_arm():
     price_curve(outcomes, lacks)
   curve = price_curve(outcomes, lacks, [0.3, 0.4, 0.3])
   assert np.all(np.diff(curve.spend) <= 0)
+
+
+def test_a_budget_below_every_price_is_mixed_with_the_control():
+  curve = PriceCurve(np.array([0.0, 4.0]), np.array([3.0, 1.0]))
+  price, share = priced_mixture(curve, 0.2, 0.6)
+  assert price == 4.0
+  assert (1 - share) * 1.0 + share * 0.2 == pytest.approx(0.6)
+  assert priced_mixture(curve, 0.2, 0.2) == (4.0, pytest.approx(1.0))
+  # A price that meets the budget needs no mixture.
+  assert priced_mixture(curve, 0.2, 2.0) == (price_of_budget(curve, 2.0), 0.0)
+  for control, budget in ((0.7, 0.6), (0.2, float("nan"))):
+    with pytest.raises(ValueError, match="below 1"):
+      priced_mixture(curve, control, budget)

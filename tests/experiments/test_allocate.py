@@ -1,6 +1,7 @@
 """Arms for a file of individuals: by hand, by pieces, and as a user asks."""
 
 import gzip
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ from stored_run import MAY, people
 from bidfcl_jax import evaluation
 from bidfcl_jax.allocation import solve
 from bidfcl_jax.data.parsing import read_table
-from experiments import stored
+from bidfcl_jax.evaluation import PriceCurve
+from experiments import data_flags, stored
 from experiments.allocating import allocate
 from experiments.allocation_output import check_files
 from experiments.individuals import Request
@@ -152,6 +154,28 @@ def test_rct_price_is_the_curves_and_explorers_count_in_it(
   assert done.price == evaluation.price_of_budget(served.curve, rest)
 
 
+def test_a_budget_below_every_price_leaves_some_individuals_alone(
+  served, tmp_path
+):
+  many = tmp_path / "many.parquet"
+  people(20_000).write_parquet(many)
+  curve = PriceCurve(np.array([0.0, 0.1]), np.array([3.0, 1.0]))
+  dear = served._replace(curve=curve)
+  control = evaluation.arm_means(served.logged, arms=5).cost[0, 0]
+  budget = 0.6 * control + 0.4 * 1.0
+  done, rows = ask(dear, many, tmp_path / "a.parquet", budget, explore=0.0)
+  assert done.price == 0.1
+  assert done.held == pytest.approx(0.6)
+  plain, _ = ask(dear, many, tmp_path / "b.parquet", 1.0)
+  assert plain.held == 0.0
+  gone = 1 - done.arms[1:].sum() / plain.arms[1:].sum()
+  assert abs(gone - 0.6) < 4 * np.sqrt(0.24 / plain.arms[1:].sum())
+  given = rows.filter(pl.col("arm") != served.arm_names[0])
+  np.testing.assert_allclose(given["propensity"].to_numpy(), 0.4)
+  with pytest.raises(ValueError, match="raise it or lower --explore"):
+    ask(dear, many, tmp_path / "c.parquet", 0.05, explore=0.3)
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
@@ -233,6 +257,14 @@ def test_fc_06_command_prints_both_spends_and_the_negative_costs(
   assert done.returncode == 0, done.stderr
   for word in ("500 individuals", "model spend", "RCT-estimated spend", "gap"):
     assert word in done.stdout
+  said = re.search(r"true spend (\S+) per capita", done.stdout)[1]
+  price = float(re.search(r"price (\S+) ", done.stdout)[1])
+  world = data_flags.world(stored.settings_of(trained_run), 0)
+  cost = world.truth.outcomes.cost
+  arms = np.argmax(served.outcomes(world.rct_test.features).score(price), 1)
+  true = 0.9 * cost[np.arange(300), arms].mean() + 0.1 * cost.mean()
+  # The printed price is rounded: a row or two may stand on its other side.
+  np.testing.assert_allclose(float(said), true, rtol=0.01)
   negative = (predicted(served, source).cost < 0).sum()
   assert negative > 0
   assert f"\n{negative:,} negative predicted costs counted as 0" in done.stdout
