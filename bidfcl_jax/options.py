@@ -113,7 +113,8 @@ class DecisionConfig:
       outcomes are never read: "plugin" only).
     price_population: lambda* meets the budget on "rct" rows, or on "obs"
       covariates with the teacher's costs.
-    budgets: multiples of the budget whose losses are averaged.
+    budgets: multiples of what the budget leaves above the cheapest arm, whose
+      losses are averaged (methods/budgets.py).
     rows: RCT rows of one decision loss; 0 means all rows up to 10,000.
     price_clip: lambda* stays within [1/clip, clip] x the reference price;
       0 means no clip.
@@ -192,7 +193,7 @@ class BilevelConfig:
     explicit_share: the same of "explicit", as a share (more updates).
     bridge_eps: Adam's eps; tiny, since hypergradients are small.
     bridge_last_scale: factor on the initial weights of its last layer.
-    gate_start: initial logit of the gates.
+    gate_start: initial logit of the gates; other bridges start at 0.
     warm_epochs: epochs of lower-level training before the first bridge update.
     warm_share: at most this share of the OBS epochs is warm start.
     max_residual: a solve with a larger relative residual is skipped.

@@ -10,7 +10,7 @@ An option's values are a Latin hypercube of its own (McKay, Beckman, Conover,
 1979): a method with many options loses nothing on each of them, and an option
 that two methods share, over one range, takes the same values in both.
 
-Ranges are those of the table in baselines.md 1, and wider where a wider one
+Ranges are those of the table in baselines.md 0, and wider where a wider one
 helped the rivals (weight decay up to 1: beyond.md 2).
 """
 
@@ -43,9 +43,10 @@ class LogUniform(NamedTuple):
   low: float
   high: float
 
-  def at(self, share: float, default: Any) -> float:
-    """Returns the value at a share of the range, in [0, 1)."""
-    del default
+  def at(self, share: float, default: float | None) -> float | None:
+    """Returns the value at a share of the range; None stays None."""
+    if default is None:
+      return None
     low, high = math.log(self.low), math.log(self.high)
     # Three digits: a value that a reader can type again.
     return float(f"{math.exp(low + share * (high - low)):.3g}")
@@ -118,6 +119,8 @@ _FOREST = {
 _META = {
   "debias.meta_learning_rate": LogUniform(1e-3, 5e-3),
   "debias.meta_decay": LogUniform(1e-2, 1e-1),
+  # At its default the weights of a slow network hardly leave 1.
+  "debias.variance_weight": LogUniform(1e-6, 1e-2),
 }
 # `bilevel.teacher` says whether the teacher reads rct or finetune.
 _FROZEN = {

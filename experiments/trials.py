@@ -25,7 +25,9 @@ from bidfcl_jax.types import Outcomes, Study
 
 CRITERIA = ("valid_mse", "valid_eom")
 # What they call revenue ranks arms; it predicts no outcome.
-NO_LEVEL = frozenset({"TSM-CF-RCT", "TSM-CF-OBS", "DHCL", "AVG-score"})
+NO_LEVEL = frozenset(
+  {"TSM-CF-RCT", "TSM-CF-OBS", "DHCL", "AVG-score", "GROUND"}
+)
 
 _KIND = "trial"
 

@@ -29,7 +29,7 @@ def make_bridge(config: BilevelConfig, network: NetworkConfig) -> Network:
       outputs,
       network.activation,
       config.bridge_last_scale,
-      config.gate_start,
+      config.gate_start if config.bridge == "gates" else 0.0,
     ),
     link=_LINKS[config.bridge],
   )

@@ -82,7 +82,7 @@ def test_values_lie_in_their_range_one_a_stratum():
     assert sorted(values) == sorted(4 * expected)
 
 
-# Ranges of baselines.md 1: what it names is in reach, whatever else is.
+# Ranges of baselines.md 0: what it names is in reach, whatever else is.
 @pytest.mark.parametrize(
   ("names", "option", "low", "high"),
   [
