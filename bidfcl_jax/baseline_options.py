@@ -1,7 +1,7 @@
 """The settings of the rivals, one dataclass a family (baselines.md).
 
-Defaults are the published values where there are any; the ranges that
-experiments/tune.py searches are named in the comments beside them.
+Defaults are the published values where there are any. In brackets: ranges of
+baselines.md; what a search draws from stands in experiments/search_space.py.
 """
 
 from dataclasses import dataclass

@@ -38,6 +38,8 @@ class Plan(NamedTuple):
     note: what captions say of `tuned`.
     at_once: seeds that are trained side by side, in memory; 1: one after the
       other, each with checkpoints.
+    lenient: a method whose fit the data refuse is left out, with a line on
+      stderr, and the others run.
   """
 
   names: tuple[str, ...]
@@ -48,6 +50,7 @@ class Plan(NamedTuple):
   tuned: Mapping[str, Mapping[str, Any]] = {}
   note: str = ""
   at_once: int = 1
+  lenient: bool = False
 
   def config_of(self, name: str) -> Config:
     """Returns the settings of one method."""
@@ -254,7 +257,11 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
     should_stop: see `training.fit`.
 
   Returns:
-    One Result per (method, seed), yardsticks included.
+    One Result per (method, seed), yardsticks included; none of a method that
+    was left out.
+
+  Raises:
+    ValueError: data that a method refuses, unless the plan is lenient.
   """
   done = set()
   if workdir.resumed:
@@ -271,7 +278,7 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
   bar = tqdm.tqdm(
     total=total, unit="epoch", mininterval=10 if quiet else 0.5, delay=0.5
   )
-  shapes = None
+  shapes, refused = None, set()
   with bar:
     for first in range(0, len(plan.seeds), plan.at_once):
       group = plan.seeds[first : first + plan.at_once]
@@ -288,15 +295,22 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
           workdir.log(Result(name, seed, metrics).to_record())
       for name in plan.names:
         own = {k: study for k, study in studies.items() if name in todo[k]}
-        if not own:
+        if not own or name in refused:
           continue
-        bar.set_description(f"{name}, seed {', '.join(map(str, own))}")
-        for seed, state, history in _train(
-          plan, made[name], own, workdir.path, bar, should_stop
-        ):
-          folder = fit_folder(workdir.path, name, seed)
-          result = _keep(
-            plan, made[name], studies[seed], seed, folder, state, history
-          )
-          workdir.log(result.to_record())
-  return collect(workdir.path)
+        fit = f"{name}, seed {', '.join(map(str, own))}"
+        bar.set_description(fit)
+        try:
+          for seed, state, history in _train(
+            plan, made[name], own, workdir.path, bar, should_stop
+          ):
+            folder = fit_folder(workdir.path, name, seed)
+            result = _keep(
+              plan, made[name], own[seed], seed, folder, state, history
+            )
+            workdir.log(result.to_record())
+        except ValueError as error:
+          if not plan.lenient:
+            raise
+          refused.add(name)
+          print(f"skipped {fit}: {error}", file=sys.stderr)
+  return [r for r in collect(workdir.path) if r.method not in refused]

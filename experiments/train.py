@@ -76,7 +76,12 @@ def _plan(config: config_lib.Config, seeds, study, load) -> runner.Plan:
   if TUNED.value is not None:
     tuned.check_searched(plan.tuned, names)
   own = {name: plan.tuned[name] for name in names if name in plan.tuned}
-  return plan._replace(names=names, tuned=own, at_once=SEEDS_AT_ONCE.value)
+  return plan._replace(
+    names=names,
+    tuned=own,
+    at_once=SEEDS_AT_ONCE.value,
+    lenient=METHOD.value == roster.ALL,
+  )
 
 
 def _stop_on_sigterm():
@@ -133,6 +138,10 @@ def main() -> None:
       raise training.Stopped(
         f"{stopped}; the same command{where} goes on"
       ) from None
+    there = {result.method for result in results}
+    plan = plan._replace(names=tuple(n for n in plan.names if n in there))
+    if not plan.names:
+      raise ValueError("--method=all: the data refuse every method")
     print(publish.publish(results, plan, workdir.path, common.DATA.value))
     workdir.finish({"results": [r.to_record() for r in results]})
     print(f"\ntables, figures and checkpoints: {workdir.path}")

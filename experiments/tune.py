@@ -17,8 +17,9 @@ scaled units. EOM on 5,000 validation rows has a relative standard error of 5 %
 the best of 8 by EOM would be chosen by noise. The price is that an error is
 blind to what a decision loss adds; with --config.simulator.n_valid=500000 or
 more take valid_eom (self-normalised, budget spent exactly). Methods that
-predict no level of revenue for a person (TSM-CF, DHCL, AVG-score, GROUND) have no
-factual error: they are judged by valid_eom always, and their choice is as noisy as that.
+predict no person's level of revenue (TSM-CF, DHCL, AVG-score, GROUND) have no
+factual error: they are judged by valid_eom always, and their choice is as noisy
+as that.
 
 Options given as --config flags are not searched. On a real file seeds are
 draws of its splits, so that validation rows of one are test rows of another:

@@ -58,7 +58,7 @@ _REGISTRY = {
 
 
 def names() -> tuple[str, ...]:
-  """Returns the names that `make` knows, in the order of the tables."""
+  """Returns the names that `make` knows, family by family."""
   return tuple(_REGISTRY)
 
 

@@ -21,6 +21,7 @@ from bidfcl_jax.methods.method import Method, Scale, Stage, State, to_money
 from bidfcl_jax.methods.two_stage import obs_stage, rct_stage
 from bidfcl_jax.methods.updates import plain_init
 from bidfcl_jax.models import Network, make_target
+from bidfcl_jax.models.chunks import apply_in_chunks
 from bidfcl_jax.types import Array, Outcomes, Samples, Study
 
 
@@ -96,8 +97,13 @@ def choose_weight(
   mean = errors.mean(axis=0)
   best = int(np.argmin(mean))
   excess = errors - errors[:, best : best + 1]
-  draws = generator.multinomial(rows, np.full(rows, 1 / rows), replicates)
-  se = (draws @ excess / rows).std(axis=0)
+  shares = np.full(rows, 1 / rows)
+  # One draw at a time: all of them would take replicates x n counts.
+  means = [
+    generator.multinomial(rows, shares) @ excess / rows
+    for _ in range(replicates)
+  ]
+  se = np.std(means, axis=0)
   near = np.flatnonzero(mean - mean[best] <= se)
   away = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
   return int(near[np.argmin(away[near])])
@@ -130,17 +136,17 @@ def _weigh(
   settings: AverageConfig, network: Network, places: np.ndarray
 ) -> Stage:
   """Chooses among weights `[k, 2]` by validation MSE; nothing is trained."""
-  models = jax.jit(both_models(network))
+  models = both_models(network)
 
   def enter(key, state, study: Study):
     samples = study.rct_valid
-    first, second = models(state, samples.features)
-    errors = [
-      squared_errors(mixed_outcomes(first, second, *w), samples, state.scale)
-      for w in places
-    ]
+    first, second = apply_in_chunks(models, state, samples.features)
+    errors = np.empty((len(samples), len(places)))
+    for k, w in enumerate(places):
+      mixed = mixed_outcomes(first, second, *w)
+      errors[:, k] = squared_errors(mixed, samples, state.scale)
     chosen = choose_weight(
-      np.stack(errors, axis=1),
+      errors,
       host_generator(key),
       replicates=settings.replicates,
       places=places,

@@ -31,6 +31,25 @@ def test_fc_14_scalar_and_quadratic_closed_forms():
   np.testing.assert_allclose(gradient, [2.0, 1.0], rtol=1e-6)
 
 
+def test_cg_is_the_closed_form_to_eight_digits_in_float64():
+  # baselines.md 5.5 (a): dL_up/dphi = -g' H^-1 (d2 L_low / dtheta dphi).
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(3)
+    root, cross = rng.normal(size=(2, 6, 6))
+    curvature = jnp.asarray(root @ root.T + np.eye(6))
+    cross, upper = jnp.asarray(cross), jnp.asarray(rng.normal(size=6))
+    gradient, info = hypergradient(
+      lambda t, p: t @ curvature @ t / 2 + t @ cross @ p,
+      lambda t: upper @ t,
+      jnp.ones(6),
+      jnp.ones(6),
+      solver="cg",
+    )
+    exact = -cross.T @ jnp.linalg.solve(curvature, upper)
+    assert info.accepted
+    np.testing.assert_allclose(gradient, exact, rtol=1e-8)
+
+
 @pytest.mark.parametrize(
   ("diagonal", "damping", "accepted", "flag"),
   [

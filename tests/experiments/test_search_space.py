@@ -141,3 +141,7 @@ def test_what_follows_another_option_is_not_drawn():
   drawn = draw_trials(SPACES["Bi-DFCL-PPL"], plus, KEY, 4)[1:]
   assert {trial["lower.epochs"] for trial in drawn} == {4, 8, 16}
   assert Times((0.1,)).at(0.0, 3) == 1
+  letter = config_lib.make("quick", "paper_letter")
+  assert letter.bilevel.assumed_learning_rate is None
+  for trial in draw_trials(SPACES["Bi-DFCL-PPL-explicit"], letter, KEY, 4):
+    assert "bilevel.assumed_learning_rate" not in trial
