@@ -104,7 +104,9 @@ def test_the_value_is_doubly_robust():
   assert wanted == pytest.approx(8, abs=0.03)
   third = np.full(size, 1 / M)
   assert value(truth, third) == pytest.approx(wanted, rel=1e-4)
-  assert value(np.ones_like(truth), share[at]) == pytest.approx(wanted, abs=0.05)
+  assert value(np.ones_like(truth), share[at]) == pytest.approx(
+    wanted, abs=0.05
+  )
   naive = M * (truth[at] ** 2).mean()
   assert value(np.zeros_like(truth), third) == pytest.approx(naive, rel=1e-4)
   assert naive == pytest.approx(13, abs=0.1)
