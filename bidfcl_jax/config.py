@@ -28,15 +28,14 @@ from bidfcl_jax.baseline_options import (
 )
 from bidfcl_jax.config_checks import CHECKPOINT_RULES, check, one_of
 from bidfcl_jax.config_types import cast, words
+from bidfcl_jax.data_options import HybridConfig, SimulatorConfig
 from bidfcl_jax.options import (
   AverageConfig,
   BilevelConfig,
   DecisionConfig,
   DirectConfig,
-  HybridConfig,
   LowerConfig,
   NetworkConfig,
-  SimulatorConfig,
   SourceConfig,
   TeacherConfig,
   TrainingConfig,

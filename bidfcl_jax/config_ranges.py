@@ -149,15 +149,15 @@ def check_range(option: str, value: Any) -> None:
   """Checks one option.
 
   Args:
-    option: dotted name; any that is not in RANGES passes.
+    option: dotted name of RANGES.
     value: a number, a tuple of them, or None.
 
   Raises:
     ValueError: a number outside the option's range.
   """
-  limits = RANGES.get(option)
-  if limits is None or value is None:
+  if value is None:
     return
+  limits = RANGES[option]
   numbers = value if isinstance(value, Iterable) else (value,)
   for number in numbers:
     if not limits.holds(number):

@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from bidfcl_jax import allocation, evaluation
+from bidfcl_jax.allocation.host import mean_at
 from bidfcl_jax.keys import stream
 from bidfcl_jax.training import Served
 from experiments import (
@@ -54,6 +55,19 @@ KEY = flags.DEFINE_integer("draw", 0, "Number of the random draw.")
 REPLICATES = flags.DEFINE_integer("replicates", 200, "Bootstrap draws.", 2)
 
 
+def _of_all(policy: float, arms: np.ndarray, done, explore: float) -> float:
+  """Returns the spend of all individuals, per capita.
+
+  Args:
+    policy: spend of the arms at the price.
+    arms: `[M]` spend of giving everyone one arm.
+    done: says which share was left alone.
+    explore: share with a uniform arm.
+  """
+  policy = (1 - done.held) * policy + done.held * arms[0]
+  return float((1 - explore) * policy + explore * arms.mean())
+
+
 def _rct_spend(served: Served, done, explore: float, key):
   """Returns RCT-estimated (spend, low, high) of all individuals, per capita."""
   interval = evaluation.rct_spend(
@@ -63,14 +77,11 @@ def _rct_spend(served: Served, done, explore: float, key):
     key,
     replicates=REPLICATES.value,
   )
-  uniform = allocating.uniform_spend(served)
-  control = allocating.control_spend(served)
-
-  def mixed(spend):
-    policy = (1 - done.held) * float(spend) + done.held * control
-    return (1 - explore) * policy + explore * uniform
-
-  return tuple(map(mixed, (interval.estimate, interval.low, interval.high)))
+  arms = allocating.arm_spend(served)
+  return tuple(
+    _of_all(float(policy), arms, done, explore)
+    for policy in (interval.estimate, interval.low, interval.high)
+  )
 
 
 def _true_spend(served: Served, workdir: str, done, explore: float):
@@ -84,9 +95,7 @@ def _true_spend(served: Served, workdir: str, done, explore: float):
   cost = np.asarray(study.truth.outcomes.cost, np.float64)
   predicted = served.outcomes(study.rct_test.features)
   arms = np.asarray(allocation.choose(predicted, done.price))
-  policy = np.take_along_axis(cost, arms[:, None], axis=1).mean()
-  policy = (1 - done.held) * policy + done.held * cost[:, 0].mean()
-  return float((1 - explore) * policy + explore * cost.mean())
+  return _of_all(mean_at(cost, arms), cost.mean(axis=0), done, explore)
 
 
 def summary(served: Served, request, done, spend, true) -> str:

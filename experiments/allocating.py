@@ -135,7 +135,8 @@ def _plan(
   """Returns the plan at its price, and the share that get the control."""
   if request.price_from == "rct":
     share = request.explore
-    uniform, control = uniform_spend(served), control_spend(served)
+    spend = arm_spend(served)
+    uniform, control = float(spend.mean()), float(spend[0])
     rest = (budget - share * uniform) / (1 - share)
     if share and rest < min(control, served.curve.spend[-1]):
       raise ValueError(
@@ -154,19 +155,10 @@ def _plan(
   return solve_blocks(free, count, left, stream(key, "ties")), 0.0
 
 
-def _arm_spend(served: Served) -> np.ndarray:
+def arm_spend(served: Served) -> np.ndarray:
+  """Returns the RCT-estimated spend per capita of giving all one arm, `[M]`."""
   means = evaluation.arm_means(served.logged, arms=len(served.arm_names))
   return np.asarray(means.cost, np.float64)[0]
-
-
-def uniform_spend(served: Served) -> float:
-  """Returns the RCT-estimated spend per capita of a uniform arm."""
-  return float(_arm_spend(served).mean())
-
-
-def control_spend(served: Served) -> float:
-  """Returns the RCT-estimated spend per capita of the control."""
-  return float(_arm_spend(served)[0])
 
 
 def _write(served, request, plan, held, stored, key):

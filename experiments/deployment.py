@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from bidfcl_jax import allocation, evaluation, methods, report, training
+from bidfcl_jax.allocation.host import mean_at
 from bidfcl_jax.keys import stream
 from bidfcl_jax.types import Outcomes, Study
 from experiments import common, guard
@@ -40,7 +41,7 @@ def true_spends(
   truth = np.asarray(study.truth.outcomes.cost, np.float64)
 
   def spend(arms):
-    return float(np.take_along_axis(truth, arms[:, None], 1).mean()) / budget
+    return mean_at(truth, arms) / budget
 
   plan = allocation.solve(predicted, budget)
   curve = evaluation.price_curve(checked, study.rct_valid)

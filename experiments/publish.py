@@ -13,7 +13,7 @@ from bidfcl_jax.types import Curve
 from experiments import runner
 
 OURS = ("Bi-DFCL-PPL",)
-# How `runner.judge` estimates a value.
+# How `metrics.judge` estimates a value.
 COUNTED = "ipw (counted shares)"
 # More lines than this an eye does not tell apart; the tables show all.
 MOST_DRAWN = 10

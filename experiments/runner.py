@@ -14,12 +14,13 @@ import jax
 import numpy as np
 import tqdm
 
-from bidfcl_jax import evaluation, methods, training
+from bidfcl_jax import methods, training
 from bidfcl_jax.config import Config, with_options
-from bidfcl_jax.files import read_lines, write_json, write_lines
+from bidfcl_jax.files import read_lines, write_lines
 from bidfcl_jax.keys import stream
 from bidfcl_jax.report import Result, WorkDir, collect, versions
-from bidfcl_jax.types import Curve, Outcomes, Study
+from bidfcl_jax.types import Study
+from experiments import metrics as metrics_lib
 
 SERVED = "served"
 
@@ -70,76 +71,8 @@ def fit_folder(workdir: Path, method: str, seed: int) -> Path:
   return workdir / "fits" / method / f"seed-{seed}"
 
 
-def judge(
-  outcomes: Outcomes, study: Study, budget: float
-) -> tuple[dict[str, float], Curve]:
-  """Values predictions on the test rows.
-
-  Args:
-    outcomes: predictions on the test rows, original units.
-    study: with rct_test, and with truth on simulated data.
-    budget: per capita.
-
-  Returns:
-    (metrics, cost curve): EOM at exact budget and by Algorithm 6, their spend,
-    AUCC for two arms; on simulated data oracle EOM and regret. The curve is
-    the true one where outcomes are known, else estimated by IPW.
-  """
-  test = study.rct_test
-  exact = evaluation.eom_result(outcomes, test, None, budget)
-  letter = evaluation.eom_result(outcomes, test, None, budget, exact=False)
-  metrics = {
-    "eom": exact.revenue,
-    "eom_cost": exact.cost,
-    "eom_letter": letter.revenue,
-    "eom_letter_cost": letter.cost,
-    "mixed_with_control": float(exact.mixed_with_control),
-  }
-  if study.arms == 2:
-    metrics["aucc"] = evaluation.aucc(outcomes, test)
-  truth = None if study.truth is None else study.truth.outcomes
-  if truth is None:
-    return metrics, evaluation.cost_curve(outcomes, test, None)
-  oracle = evaluation.oracle_eom(outcomes, truth, budget)
-  best = evaluation.oracle_policy(truth, budget)
-  metrics["oracle_eom"] = oracle.revenue
-  metrics["oracle_eom_cost"] = oracle.cost
-  metrics["regret"] = best.revenue - oracle.revenue
-  return metrics, evaluation.true_cost_curve(outcomes, truth)
-
-
-def _yardsticks(
-  study: Study, budget: float, oracle_folder: Path
-) -> dict[str, dict[str, float]]:
-  """Values of RANDOM, BEST-ARM and, where outcomes are known, ORACLE."""
-  estimated = evaluation.constant_policies(
-    study.rct_test, budget, arms=study.arms
-  )
-  rows = {
-    "RANDOM": {"eom": estimated.random.revenue},
-    "BEST-ARM": {"eom": estimated.best_arm.revenue},
-  }
-  truth = None if study.truth is None else study.truth.outcomes
-  if truth is not None:
-    known = evaluation.constant_policies(truth, budget)
-    best = evaluation.oracle_policy(truth, budget).revenue
-    rows["RANDOM"]["oracle_eom"] = known.random.revenue
-    rows["BEST-ARM"]["oracle_eom"] = known.best_arm.revenue
-    rows["ORACLE"], curve = judge(truth, study, budget)
-    _save_curve(oracle_folder, curve)
-    rows["ORACLE"]["oracle_eom"] = best
-  return rows
-
-
 def _parameters(state) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(state.target))
-
-
-def _save_curve(folder: Path, curve: Curve) -> None:
-  write_json(
-    folder / "curve.json",
-    {name: np.asarray(getattr(curve, name)) for name in vars(curve)},
-  )
 
 
 def _training_seconds(history) -> float:
@@ -192,8 +125,8 @@ def _keep(plan, method, study, seed, folder, state, history) -> Result:
   """Judges a fit and stores what serves it."""
   outcomes = methods.predict_rows(method, state, study.rct_test.features)
   budget = methods.study_budget(plan.config, study)
-  metrics, curve = judge(outcomes, study, budget)
-  _save_curve(folder, curve)
+  metrics, curve = metrics_lib.judge(outcomes, study, budget)
+  metrics_lib.save_curve(folder, curve)
   store(plan, method, state, study, seed, folder)
   return Result(
     method.name,
@@ -222,6 +155,16 @@ def store(
       "versions": versions(),
     },
   )
+
+
+def _fit(plan, method, studies, workdir: WorkDir, bar, should_stop) -> None:
+  """Trains one method on a group of seeds; keeps and logs what it is worth."""
+  for seed, state, history in _train(
+    plan, method, studies, workdir.path, bar, should_stop
+  ):
+    folder = fit_folder(workdir.path, method.name, seed)
+    result = _keep(plan, method, studies[seed], seed, folder, state, history)
+    workdir.log(result.to_record())
 
 
 def _forget_other_shapes(shapes: list | None, study: Study) -> list:
@@ -286,7 +229,7 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
       studies = {seed: plan.load(seed) for seed in group if todo[seed]}
       for seed, study in studies.items():
         shapes = _forget_other_shapes(shapes, study)
-        yardsticks = _yardsticks(
+        yardsticks = metrics_lib.yardsticks(
           study,
           methods.study_budget(plan.config, study),
           fit_folder(workdir.path, "ORACLE", seed),
@@ -300,14 +243,7 @@ def run(plan: Plan, workdir: WorkDir, should_stop) -> list[Result]:
         fit = f"{name}, seed {', '.join(map(str, own))}"
         bar.set_description(fit)
         try:
-          for seed, state, history in _train(
-            plan, made[name], own, workdir.path, bar, should_stop
-          ):
-            folder = fit_folder(workdir.path, name, seed)
-            result = _keep(
-              plan, made[name], own[seed], seed, folder, state, history
-            )
-            workdir.log(result.to_record())
+          _fit(plan, made[name], own, workdir, bar, should_stop)
         except ValueError as error:
           if not plan.lenient:
             raise

@@ -22,14 +22,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from bidfcl_jax.config import Config, SourceConfig
 from bidfcl_jax.losses.prediction import factual_loss
-from bidfcl_jax.losses.value import policy_value, safe_ratio
+from bidfcl_jax.losses.value import safe_ratio
 from bidfcl_jax.methods import pricing as pricing_lib
-from bidfcl_jax.methods.budgets import budgets_of, cheapest_spend
+from bidfcl_jax.methods.budgets import budgets_of
 from bidfcl_jax.methods.finetuned import heads_alone, squared_distance
 from bidfcl_jax.methods.members import store_stage
 from bidfcl_jax.methods.method import Method, to_money
@@ -44,8 +43,8 @@ from bidfcl_jax.methods.pricing import Evidence
 from bidfcl_jax.methods.reference import (
   at_reference,
   bounded,
+  dual_prices,
   frozen_temperatures,
-  reference_prices,
 )
 from bidfcl_jax.methods.stages import batch_stage
 from bidfcl_jax.methods.taught import (
@@ -97,26 +96,6 @@ class Fixed(NamedTuple):
   total: jax.Array
   rct: Evidence
   budgets: jax.Array
-
-
-def dual_prices(
-  config: Config, outcomes, rows: Evidence, study: Study
-) -> jax.Array:
-  """Returns lambda*(b) at shares of the budget range, or at budgets `[G]`.
-
-  The range goes from the spend of the cheapest arm to the spend, by IPW, of the
-  model's policy without a budget.
-  """
-  budgets = budgets_of(config, study)
-  if config.decision.grid:
-    greedy = jax.nn.one_hot(
-      jnp.argmax(outcomes.revenue, axis=1), outcomes.revenue.shape[1]
-    )
-    _, spend = policy_value(greedy, rows.samples, rows.propensity)
-    least = cheapest_spend(study)
-    shares = np.asarray(config.decision.grid)
-    budgets = least + shares * (float(spend) - least)
-  return reference_prices(config, outcomes, rows, budgets)
 
 
 def _enter(parts: Parts, source: SourceConfig, *, restarts: bool):

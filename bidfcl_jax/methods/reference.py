@@ -9,10 +9,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bidfcl_jax.config import Config
+from bidfcl_jax.losses.value import policy_value
 from bidfcl_jax.methods import pricing as pricing_lib
-from bidfcl_jax.methods.budgets import budgets_of
+from bidfcl_jax.methods.budgets import budgets_of, cheapest_spend
 from bidfcl_jax.methods.members import mean_outcomes
 from bidfcl_jax.methods.method import to_money
 from bidfcl_jax.methods.pricing import Evidence
@@ -66,6 +68,26 @@ def reference_prices(config: Config, outcomes: Outcomes, rows, budgets):
       for b in budgets
     ]
   )
+
+
+def dual_prices(
+  config: Config, outcomes, rows: Evidence, study: Study
+) -> jax.Array:
+  """Returns lambda*(b) at shares of the budget range, or at budgets `[G]`.
+
+  The range goes from the spend of the cheapest arm to the spend, by IPW, of the
+  model's policy without a budget.
+  """
+  budgets = budgets_of(config, study)
+  if config.decision.grid:
+    greedy = jax.nn.one_hot(
+      jnp.argmax(outcomes.revenue, axis=1), outcomes.revenue.shape[1]
+    )
+    _, spend = policy_value(greedy, rows.samples, rows.propensity)
+    least = cheapest_spend(study)
+    shares = np.asarray(config.decision.grid)
+    budgets = least + shares * (float(spend) - least)
+  return reference_prices(config, outcomes, rows, budgets)
 
 
 def at_reference(parts: Parts, apply, state, study: Study):

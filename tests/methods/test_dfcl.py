@@ -10,7 +10,7 @@ from methods.simple_rivals import gradient
 from bidfcl_jax import methods
 from bidfcl_jax.data.batches import Block
 from bidfcl_jax.losses import factual_loss
-from bidfcl_jax.methods import dfcl
+from bidfcl_jax.methods import dfcl, reference
 from bidfcl_jax.methods.method import to_scaled
 from bidfcl_jax.methods.pricing import Evidence
 from bidfcl_jax.models import make_target
@@ -69,7 +69,7 @@ def test_prices_of_the_grid_fall_as_budgets_grow(tiny_study, tiny_config):
   # The range of budgets begins at what the cheapest arm costs.
   for least in (0.0, 3.0):
     paid = rct.replace(cost=(least + lift[rct.arm]).astype(np.float32))
-    prices = dfcl.dual_prices(
+    prices = reference.dual_prices(
       config,
       outcomes.replace(cost=least + outcomes.cost),
       Evidence(paid, share),
